@@ -1,0 +1,1 @@
+"""npuctl takes Ascend servers to a served, checked language model over SSH, and back."""
