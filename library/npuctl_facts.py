@@ -1,0 +1,292 @@
+#!/usr/bin/python3
+"""Everything that a plan, a check or a proof of stop needs of one node, read in one call; read-only.
+
+Carried in two ways: as an Ansible module (playbooks/facts.yml), and by npuctl itself over a kept SSH
+connection (npuctl/remote/program.py), which is five times quicker than a play. Standard library only;
+Python 3.8 or newer. What tools printed is returned as it is: npuctl's parsers read it on the controller.
+"""
+
+import concurrent.futures
+import glob
+import grp
+import hashlib
+import os
+import platform
+import pwd
+import re
+import stat
+import subprocess
+
+from ansible.module_utils import npuctl_docker as docker
+
+DOCUMENTATION = r"""
+module: npuctl_facts
+short_description: Read everything npuctl needs to know of one node
+description: Reads chips, containers, files, ports and paths in one call and changes nothing.
+options:
+  cluster: {description: Name of the cluster whose containers and files are meant., type: str, required: true}
+  root: {description: Folder that holds npuctl's files of this cluster., type: str, required: true}
+  paths: {description: Paths whose existence matters., type: list, elements: str, default: []}
+author: npuctl
+"""
+EXAMPLES = r"""
+- name: Read the node
+  npuctl_facts: {cluster: prod, root: /etc/npuctl/prod}
+"""
+RETURN = r"""
+facts: {description: What was read., returned: always, type: dict}
+"""
+
+NPU_SMI_SECONDS = 20  # the driver's own collector uses 20 s for `npu-smi info`
+DEVICE = re.compile(r"^/dev/davinci(\d+)$")
+CONTAINER_ID = re.compile(r"([0-9a-f]{64})")
+VERSION_INFO = "/usr/local/Ascend/driver/version.info"
+
+
+def collect(request):
+    """Read the node; `request` has cluster, root and paths."""
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        smi = pool.submit(run, ["npu-smi", "info"], NPU_SMI_SECONDS)
+        engine = pool.submit(read_docker, request["cluster"])
+        processes = pool.submit(read_processes)
+        facts = read_host()
+        facts["files"] = read_files(request["root"])
+        facts["paths"] = {path: kind(path) for path in request.get("paths") or []}
+        facts["free_bytes"] = read_free_space(request["root"])
+        facts["npu_smi"] = smi.result()
+        facts.update(engine.result())
+        facts.update(processes.result())
+    return facts
+
+
+def run(argv, seconds):
+    """A tool's answer: rc, stdout, stderr; rc None when it is absent or did not end in time."""
+    environment = dict(os.environ, LC_ALL="C")
+    environment["PATH"] = environment.get("PATH", "/usr/bin:/bin") + ":/usr/local/bin:/usr/local/sbin"
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, timeout=seconds, env=environment, stdin=subprocess.DEVNULL, check=False
+        )
+    except FileNotFoundError:
+        return {"rc": None, "stdout": "", "stderr": argv[0] + " is not installed"}
+    except subprocess.TimeoutExpired:
+        return {"rc": None, "stdout": "", "stderr": "{0} did not end within {1} s".format(argv[0], seconds)}
+    except OSError as error:
+        return {"rc": None, "stdout": "", "stderr": "{0}: {1}".format(argv[0], error)}
+    return {
+        "rc": done.returncode,
+        "stdout": done.stdout.decode("utf-8", "replace"),
+        "stderr": done.stderr.decode("utf-8", "replace"),
+    }
+
+
+def read_host():
+    """Operating system, memory, driver files, device nodes, shared memory."""
+    memory = {}
+    for line in read_text("/proc/meminfo").splitlines():
+        key, _, rest = line.partition(":")
+        memory[key] = int(rest.split()[0]) // 1024 if rest.split() else 0
+    release = dict(
+        line.split("=", 1) for line in read_text("/etc/os-release").splitlines() if "=" in line
+    )
+    return {
+        "hostname": platform.node(),
+        "simulated": os.path.exists("/etc/npuctl-sandbox"),
+        "os": release.get("PRETTY_NAME", "").strip('"'),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "boot_id": read_text("/proc/sys/kernel/random/boot_id").strip(),
+        "memory_total_mb": memory.get("MemTotal", 0),
+        "memory_available_mb": memory.get("MemAvailable", 0),
+        "version_info": read_text(VERSION_INFO),
+        "devices": sorted(path for path in glob.glob("/dev/davinci*") if DEVICE.match(path)),
+        "shared_memory": sorted(
+            name for name in listdir("/dev/shm") if name.startswith(("psm_", "sem.mp-"))  # noqa: S108
+        ),
+    }
+
+
+def read_text(path):
+    """A file's text; empty when it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except OSError:
+        return ""
+
+
+def listdir(path):
+    """Names in a folder; none when it cannot be read."""
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []
+
+
+def kind(path):
+    """What a path is: file, directory, other or absent."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return "absent"
+    return "directory" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
+
+
+def read_free_space(root):
+    """Free bytes where our files and Docker's lie, by path."""
+    free = {}
+    for path in ("/", existing(root), existing("/var/lib/docker")):
+        try:
+            stats = os.statvfs(path)
+        except OSError:
+            continue
+        free[path] = stats.f_bavail * stats.f_frsize
+    return free
+
+
+def existing(path):
+    """The path, or its nearest folder that exists."""
+    while path != "/" and not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def read_files(root):
+    """Kind, mode, owner and hash of everything below root."""
+    found = {}
+    for folder, _folders, names in os.walk(root):
+        for path in [folder] + [os.path.join(folder, name) for name in names]:
+            try:
+                info = os.lstat(path)
+            except OSError:
+                continue
+            directory = stat.S_ISDIR(info.st_mode)
+            found[path] = {
+                "kind": "directory" if directory else "file",
+                "mode": "{0:04o}".format(stat.S_IMODE(info.st_mode)),
+                "owner": owner(info),
+                "sha256": "" if directory else digest(path),
+            }
+    return found
+
+
+def owner(info):
+    """user:group by name, by number where there is no name."""
+    try:
+        user = pwd.getpwuid(info.st_uid).pw_name
+    except KeyError:
+        user = str(info.st_uid)
+    try:
+        group = grp.getgrgid(info.st_gid).gr_name
+    except KeyError:
+        group = str(info.st_gid)
+    return user + ":" + group
+
+
+def digest(path):
+    """sha256 of a file, empty when it cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.sha256(stream.read()).hexdigest()
+    except OSError:
+        return ""
+
+
+def read_docker(cluster):
+    """Version, images and our containers; `containers_by_id` names all containers for the process list."""
+    answer = {"docker": {"version": "", "error": ""}, "images": [], "containers": [], "container_names": {}}
+    try:
+        answer["docker"]["version"] = docker.call("GET", "/version", timeout=10)["Version"]
+        for image in docker.call("GET", "/images/json", timeout=30):
+            answer["images"] += [tag for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"]
+        for entry in docker.call("GET", "/containers/json", {"all": 1}, timeout=30):
+            name = entry["Names"][0].lstrip("/")
+            answer["container_names"][entry["Id"]] = name
+            if (entry.get("Labels") or {}).get("npuctl.cluster") == cluster:
+                described = docker.inspect(entry["Id"])
+                if described is not None:
+                    answer["containers"].append(describe(described))
+    except docker.DockerError as error:
+        answer["docker"]["error"] = str(error)
+    return answer
+
+
+def describe(container):
+    """The part of a container's description that npuctl reads."""
+    state, labels = container["State"], container["Config"].get("Labels") or {}
+    return {
+        "name": container["Name"].lstrip("/"),
+        "id": container["Id"],
+        "image": container["Config"]["Image"],
+        "state": state["Status"],
+        "exit_code": state.get("ExitCode", 0),
+        "restarts": container.get("RestartCount", 0),
+        "restart_policy": container["HostConfig"]["RestartPolicy"]["Name"],
+        "started_at": state.get("StartedAt", ""),
+        "service": labels.get("npuctl.service", ""),
+        "replica": int(labels.get("npuctl.replica", "0")),
+        "config": labels.get("npuctl.config", ""),
+        "spec": labels.get("npuctl.spec", ""),
+    }
+
+
+def read_processes():
+    """Who holds an NPU's device node, and who listens on which TCP port: one walk over /proc."""
+    sockets = {inode: port for port, inode in listening_sockets()}
+    holders, listeners = [], {port: {"port": port} for port in sockets.values()}
+    for pid in listdir("/proc"):
+        if not pid.isdigit():
+            continue
+        for descriptor in listdir("/proc/{0}/fd".format(pid)):
+            try:
+                target = os.readlink("/proc/{0}/fd/{1}".format(pid, descriptor))
+            except OSError:
+                continue
+            device = DEVICE.match(target)
+            inode = target[8:-1] if target.startswith("socket:[") else ""
+            if device:
+                holder = dict(process(pid), chip=int(device.group(1)))
+                if holder not in holders:
+                    holders.append(holder)
+            elif inode in sockets:
+                listeners[sockets[inode]].update(process(pid))
+    return {"holders": holders, "listeners": sorted(listeners.values(), key=lambda entry: entry["port"])}
+
+
+def listening_sockets():
+    """(port, inode) of every TCP socket that listens (state 0A in proc(5))."""
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in read_text(path).splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9 and fields[3] == "0A":
+                yield int(fields[1].rsplit(":", 1)[1], 16), fields[9]
+
+
+def process(pid):
+    """pid, command and container id of a process."""
+    command = read_text("/proc/{0}/cmdline".format(pid)).replace("\0", " ").strip()
+    container = CONTAINER_ID.search(read_text("/proc/{0}/cgroup".format(pid)).rsplit("/", 1)[-1])
+    return {
+        "pid": int(pid),
+        "command": (command or read_text("/proc/{0}/comm".format(pid)).strip())[:200],
+        "container_id": container.group(1) if container else "",
+    }
+
+
+def main():
+    """Run as an Ansible module."""
+    from ansible.module_utils.basic import AnsibleModule
+
+    module = AnsibleModule(
+        argument_spec={
+            "cluster": {"type": "str", "required": True},
+            "root": {"type": "str", "required": True},
+            "paths": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(changed=False, facts=collect(module.params))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What a person wrote: the cluster spec, read, checked and frozen."""
