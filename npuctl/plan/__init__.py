@@ -1,0 +1,1 @@
+"""Spec and facts → plan. Pure: no process, no socket, no clock."""

@@ -1,0 +1,230 @@
+"""ClusterSpec + facts → Plan."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from npuctl import engines
+from npuctl.engines._contract import Seat
+from npuctl.errors import UsageError
+from npuctl.facts.model import ClusterFacts, NodeFacts
+from npuctl.hardware.catalog import Product, identify
+from npuctl.plan import checks
+from npuctl.plan.difference import steps_of_node
+from npuctl.plan.model import (
+    SECRETS_FILE,
+    Container,
+    File,
+    Mount,
+    Plan,
+    Replica,
+    cluster_root,
+    config_hash,
+    container_name,
+)
+from npuctl.plan.placement import Place, place
+from npuctl.spec.models import ClusterSpec, Service
+from npuctl.spec.parse import Problem, SpecError
+
+_SECRETS_IN_CONTAINER = f"/run/npuctl/{SECRETS_FILE}"
+# The images set CANN's paths and LD_PRELOAD in ~/.bashrc only, which a non-interactive shell does not read
+# (vllm-ascend Dockerfiles; issues 9141, 12059): -i reads it, exec leaves no shell behind.
+_SHELL = ("/bin/bash", "-ic")
+_EXEC = 'exec "$@"'
+_EXEC_WITH_SECRETS = f'set -a; . {_SECRETS_IN_CONTAINER}; set +a; exec "$@"'
+
+
+def build_plan(
+    spec: ClusterSpec,
+    hosts: Mapping[str, Sequence[str]],
+    facts: ClusterFacts,
+    secrets: Mapping[str, str],
+    *,
+    file: str,
+) -> Plan:
+    """Plan the whole cluster.
+
+    Args:
+        spec: what a person wrote.
+        hosts: for each service, its hosts in rank order.
+        facts: what the nodes answered; nodes that did not are left out of the steps and named.
+        secrets: values from the vault, by name.
+        file: name of the spec's file, for messages.
+
+    Raises:
+        SpecError: the spec asks for what its engine, its release or the vault does not have.
+    """
+    refuse_bad_services(spec, secrets, file=file)
+    products = {name: product_of(node) for name, node in facts.nodes.items()}
+    places, conflicts = place(
+        spec, hosts, {name: (node, products[name]) for name, node in facts.nodes.items()}
+    )
+    services = {service.name: service for service in spec.services}
+    replicas: list[Replica] = []
+    findings = [checks.of_conflict(conflict) for conflict in conflicts]
+    for seat_place in places:
+        product = products[seat_place.node]
+        if product is None:
+            continue
+        service = services[seat_place.service]
+        seat = Seat(seat_place.node, product, seat_place.chips, seat_place.port)
+        findings += checks.of_seat(service, seat, engines.load(service.engine).seat_problems(service, seat))
+        replicas.append(_replica(spec.name, service, seat, seat_place, secrets))
+    for name, node in facts.nodes.items():
+        here = [replica for replica in replicas if replica.node == name]
+        wanted = any(name in names for names in hosts.values())
+        findings += checks.of_node(name, node, products[name], here, services, wanted=wanted)
+    steps = [
+        step
+        for name, node in sorted(facts.nodes.items())
+        for step in steps_of_node(name, node, [r for r in replicas if r.node == name], spec.name)
+    ]
+    return Plan(
+        cluster=spec.name,
+        simulated=facts.simulated,
+        replicas=tuple(replicas),
+        steps=tuple(steps),
+        findings=tuple(dict.fromkeys(findings)),
+        unreachable={name: node.reason for name, node in facts.unreachable.items()},
+    )
+
+
+def refuse_bad_services(spec: ClusterSpec, secrets: Mapping[str, str], *, file: str) -> None:
+    """Raise SpecError with everything that is wrong in the services whatever the nodes are."""
+    problems: list[Problem] = []
+    for index, service in enumerate(spec.services):
+        at = f"{file}: npuctl_cluster.services[{index}]"
+        if service.engine not in engines.names():
+            known = ", ".join(engines.names())
+            problems.append(
+                Problem(f"{at}.engine", f"unknown engine {service.engine!r}", f"known engines: {known}")
+            )
+            continue
+        problems += [
+            Problem(f"{at}.{problem.key}", problem.message, problem.hint)
+            for problem in engines.load(service.engine).problems(service)
+        ]
+        wanted = [ref.secret for ref in service.secret_env.values()]
+        wanted += [service.api_key.secret] if service.api_key else []
+        problems += [
+            Problem(at, f"the secret {name!r} is not in the inventory", f"npuctl_secrets: {{{name}: …}}")
+            for name in wanted
+            if name not in secrets
+        ]
+    if problems:
+        raise SpecError(problems)
+
+
+def product_of(node: NodeFacts) -> Product | None:
+    """The node's product, from the names and the number of its chips."""
+    return identify([chip.name for chip in node.chips], len(node.chips))
+
+
+def resolve_hosts(
+    spec: ClusterSpec, groups: Mapping[str, Sequence[str]], names: Sequence[str], *, file: str
+) -> dict[str, list[str]]:
+    """For each service its hosts, in rank order.
+
+    Raises:
+        SpecError: for each group or host that the inventory does not have.
+    """
+    problems: list[Problem] = []
+    resolved: dict[str, list[str]] = {}
+    for index, service in enumerate(spec.services):
+        at = f"{file}: npuctl_cluster.services[{index}].hosts"
+        if isinstance(service.hosts, str):
+            if not groups.get(service.hosts):
+                known = ", ".join(sorted(group for group in groups if group not in {"all", "ungrouped"}))
+                problems.append(
+                    Problem(at, f"the inventory has no group {service.hosts!r}", f"its groups: {known}")
+                )
+            resolved[service.name] = list(groups.get(service.hosts, []))
+            continue
+        missing = [host for host in service.hosts if host not in names]
+        problems += [Problem(at, f"the inventory has no host {host!r}") for host in missing]
+        if not service.hosts or len(set(service.hosts)) != len(service.hosts):
+            problems.append(Problem(at, f"list each host once, at least one: {service.hosts}"))
+        resolved[service.name] = list(service.hosts)
+    if problems:
+        raise SpecError(problems)
+    return resolved
+
+
+def secrets_text(secret_env: Mapping[str, str], secrets: Mapping[str, str]) -> str:
+    """Text of a file of secrets, as roles/npu_container writes it: NAME='value', sorted, for a shell."""
+    return "".join(f"{name}={shlex.quote(secrets[secret])}\n" for name, secret in sorted(secret_env.items()))
+
+
+def _replica(
+    cluster: str, service: Service, seat: Seat, seat_place: Place, secrets: Mapping[str, str]
+) -> Replica:
+    launch = engines.load(service.engine).launch(service, seat)
+    directory = f"{cluster_root(cluster)}/{service.name}-{seat_place.index}"
+    files = [File(directory, "0750", kind="directory")]
+    mounts = [_mount(text) for text in launch.mounts]
+    if launch.secret_env:
+        path = f"{directory}/{SECRETS_FILE}"
+        digest = hashlib.sha256(secrets_text(launch.secret_env, secrets).encode()).hexdigest()
+        files.append(File(path, "0600", secret_env=launch.secret_env, sha256=digest))
+        mounts.append(Mount(path, _SECRETS_IN_CONTAINER, read_only=True))
+    mounts += [_mount(text) for text in seat.product.driver_mounts]
+    container = Container(
+        name=container_name(cluster, service.name, seat_place.index),
+        image=launch.image,
+        argv=(*_SHELL, _EXEC_WITH_SECRETS if launch.secret_env else _EXEC, "npuctl", *launch.argv),
+        env=launch.env,
+        devices=tuple(seat.product.devices(seat.chips)),
+        mounts=tuple(mounts),
+        shm_bytes=service.shm_gib * 2**30,
+        stop_grace_seconds=service.stop_grace_seconds,
+        labels={},
+    )
+    return Replica(
+        service=service.name,
+        index=seat_place.index,
+        engine=service.engine,
+        node=seat.node,
+        chips=seat.chips,
+        port=seat.port,
+        container=_labelled(container, cluster, service, seat_place.index, tuple(files)),
+        directory=directory,
+        files=tuple(files),
+    )
+
+
+def _labelled(
+    container: Container, cluster: str, service: Service, index: int, files: tuple[File, ...]
+) -> Container:
+    described = container.described()
+    labels = {
+        "npuctl.cluster": cluster,
+        "npuctl.service": service.name,
+        "npuctl.replica": str(index),
+        "npuctl.engine": service.engine,
+        "npuctl.config": config_hash(described, files),
+        "npuctl.spec": json.dumps(described, sort_keys=True, ensure_ascii=False),
+    }
+    return replace(container, labels=labels)
+
+
+
+def _mount(text: str) -> Mount:
+    source, target, *mode = text.split(":")
+    return Mount(source, target, read_only=mode == ["ro"])
+
+
+def find_service(spec: ClusterSpec, name: str) -> Service:
+    """The service of that name.
+
+    Raises:
+        UsageError: when the spec has none.
+    """
+    for service in spec.services:
+        if service.name == name:
+            return service
+    known = ", ".join(service.name for service in spec.services)
+    raise UsageError(f"the cluster has no service {name!r}", hint=f"its services: {known}")

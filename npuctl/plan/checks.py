@@ -1,0 +1,207 @@
+"""Facts and plan → findings. Pure; every check a function, every finding with a remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from npuctl.engines._contract import Seat, SpecProblem
+from npuctl.facts.model import NodeFacts
+from npuctl.hardware.catalog import Product
+from npuctl.plan.model import Finding, Replica
+from npuctl.plan.placement import Conflict
+from npuctl.spec.models import Service
+
+# Our files are a few KiB a replica; 1 MiB tells a full disk from a working one.
+_FREE_BYTES = 2**20
+
+
+def of_conflict(conflict: Conflict) -> Finding:
+    """A place that could not be given."""
+    return Finding(
+        id="place.conflict",
+        severity="error",
+        node=conflict.node,
+        seen=conflict.message,
+        expected="chips and ports of its own for every replica",
+        remedy=conflict.hint,
+        npu=conflict.npu,
+        service=conflict.service,
+    )
+
+
+def of_seat(service: Service, seat: Seat, problems: Sequence[SpecProblem]) -> list[Finding]:
+    """What the engine refuses on this node's product."""
+    return [
+        Finding(
+            id="engine.product",
+            severity="error",
+            node=seat.node,
+            seen=f"{problem.key}: {problem.message}",
+            expected=f"settings that {seat.product.title} can run",
+            remedy=problem.hint,
+            service=service.name,
+        )
+        for problem in problems
+    ]
+
+
+def of_node(
+    name: str,
+    facts: NodeFacts,
+    product: Product | None,
+    replicas: Sequence[Replica],
+    services: Mapping[str, Service],
+    *,
+    wanted: bool,
+) -> list[Finding]:
+    """Everything to say about one node; nothing about a node that no service uses."""
+    if not wanted:
+        return []
+    return [
+        *_engine_answers(name, facts),
+        *_chips_readable(name, facts, product),
+        *_disk_has_room(name, facts),
+        *(finding for replica in replicas for finding in _of_replica(name, facts, replica, services)),
+    ]
+
+
+def _of_replica(
+    name: str, facts: NodeFacts, replica: Replica, services: Mapping[str, Service]
+) -> Iterator[Finding]:
+    yield from _chips_free_and_healthy(name, facts, replica)
+    yield from _port_free(name, facts, replica)
+    yield from _mounts_present(name, facts, replica, services[replica.service])
+    yield from _image_present(name, facts, replica)
+
+
+def _engine_answers(name: str, facts: NodeFacts) -> Iterator[Finding]:
+    if facts.docker.error:
+        yield Finding(
+            id="docker.engine",
+            severity="error",
+            node=name,
+            seen=facts.docker.error,
+            expected="a Docker engine that answers",
+            remedy=f"on {name}: systemctl start docker; journalctl -u docker tells why it stopped",
+        )
+
+
+def _chips_readable(name: str, facts: NodeFacts, product: Product | None) -> Iterator[Finding]:
+    if facts.npu_error or not facts.chips:
+        yield Finding(
+            id="npu.readable",
+            severity="error",
+            node=name,
+            seen=facts.npu_error or "npu-smi info lists no chip",
+            expected="a table of chips from npu-smi info",
+            remedy="install or repair the NPU driver; ret -8005 means that the driver is not usable from here",
+        )
+    elif product is None:
+        names = ", ".join(sorted({chip.name for chip in facts.chips}))
+        yield Finding(
+            id="npu.product",
+            severity="error",
+            node=name,
+            seen=f"{len(facts.chips)} chips called {names}",
+            expected="a product that npuctl knows (A2, A3, 310P)",
+            remedy="report the output of npu-smi info",
+        )
+
+
+def _disk_has_room(name: str, facts: NodeFacts) -> Iterator[Finding]:
+    for path, free in sorted(facts.free_bytes.items()):
+        if free < _FREE_BYTES:
+            yield Finding(
+                id="disk.space",
+                severity="error",
+                node=name,
+                seen=f"{free} bytes free at {path}",
+                expected=f"at least {_FREE_BYTES} bytes for npuctl's files and Docker's logs",
+                remedy=f"free space on the disk of {path}",
+            )
+
+
+def _chips_free_and_healthy(name: str, facts: NodeFacts, replica: Replica) -> Iterator[Finding]:
+    health = {chip.id: chip.health for chip in facts.chips}
+    for chip in replica.chips:
+        word = health.get(chip, "absent")
+        if word != "OK":
+            yield Finding(
+                id="npu.health",
+                severity="warning" if word == "Warning" else "error",
+                node=name,
+                seen=f"health {word}",
+                expected="OK",
+                remedy=f"npu-smi info -t health -i NPU -c CHIP on {name} names the error code",
+                npu=chip,
+                service=replica.service,
+            )
+    for holder in facts.holders:
+        if holder.chip in replica.chips and holder.container != replica.container.name:
+            where = f" in container {holder.container}" if holder.container else ""
+            yield Finding(
+                id="npu.held",
+                severity="error",
+                node=name,
+                seen=f"held by pid {holder.pid}{where}: {holder.command[:80]}",
+                expected=f"free for {replica.name}",
+                remedy="end that process if it is yours, or choose other chips for the service",
+                npu=holder.chip,
+                service=replica.service,
+            )
+
+
+def _port_free(name: str, facts: NodeFacts, replica: Replica) -> Iterator[Finding]:
+    for listener in facts.listeners:
+        if listener.port == replica.port and listener.container != replica.container.name:
+            who = f"pid {listener.pid}" if listener.pid else "an unknown process"
+            where = f" in container {listener.container}" if listener.container else ""
+            command = f": {listener.command[:80]}" if listener.command else ""
+            yield Finding(
+                id="port.taken",
+                severity="error",
+                node=name,
+                seen=f"port {replica.port} is held by {who}{where}{command}",
+                expected=f"port {replica.port} free for {replica.name}",
+                remedy="stop that process, or set another port for the service",
+                service=replica.service,
+            )
+
+
+def _mounts_present(name: str, facts: NodeFacts, replica: Replica, service: Service) -> Iterator[Finding]:
+    for mount in replica.container.mounts:
+        kind = facts.paths.get(mount.source)
+        if kind != "absent" or mount.source == service.cache:
+            continue
+        is_model = mount.source == service.model.path
+        yield Finding(
+            id="model.path" if is_model else "mount.source",
+            severity="error",
+            node=name,
+            seen=f"{mount.source} does not exist",
+            expected="the model's folder" if is_model else f"a source for the mount {mount.target}",
+            remedy="copy the weights to this node" if is_model else "install the NPU driver, or mend mounts",
+            service=replica.service,
+        )
+
+
+def _image_present(name: str, facts: NodeFacts, replica: Replica) -> Iterator[Finding]:
+    if not facts.docker.error and replica.container.image not in facts.images:
+        yield Finding(
+            id="image.absent",
+            severity="warning",
+            node=name,
+            seen=f"{replica.container.image} is not on the node",
+            expected="the image, or a registry that has it",
+            remedy="deploy will pull it; without a registry: docker load -i IMAGE.tar on the node",
+            service=replica.service,
+        )
+
+
+def paths_to_look_at(services: Sequence[Service], driver_mounts: Sequence[str]) -> list[str]:
+    """Paths on a node whose existence the checks judge."""
+    paths = {text.split(":")[0] for text in driver_mounts}
+    for service in services:
+        paths |= {text.split(":")[0] for text in service.mounts}
+        paths |= {service.model.path} if service.model.path else set()
+    return sorted(paths)

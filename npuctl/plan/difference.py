@@ -1,0 +1,153 @@
+"""From what is on a node to what should be: the steps, with reasons and a readable difference."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from npuctl.facts.model import ContainerFacts, FileFacts, NodeFacts
+from npuctl.plan.model import Action, Replica, Step, cluster_root
+
+_RUNNING = frozenset({"running", "restarting"})
+_KEEP_RUNNING = "always"
+
+
+def steps_of_node(
+    node: str, facts: NodeFacts, replicas: Sequence[Replica], cluster: str
+) -> Iterator[Step]:
+    """One step a replica that should be here, and one for each of ours that should not.
+
+    A node whose container engine does not answer yields no steps: what runs there is unknown, and the
+    checks name it.
+    """
+    if facts.docker.error:
+        return
+    present = {container.name: container for container in facts.containers}
+    yield from _removals(node, facts, replicas, cluster)
+    for replica in replicas:
+        yield _step(replica, present.get(replica.container.name), facts)
+
+
+def _step(replica: Replica, container: ContainerFacts | None, facts: NodeFacts) -> Step:
+    file_reasons, file_diff = _files(replica, facts)
+    if container is None:
+        return _of(replica, "create", ("the container is absent", *file_reasons), _created(replica))
+    wanted = replica.container.labels["npuctl.config"]
+    if container.config != wanted:
+        changed = tuple(_container_diff(container.spec, replica.container.described()))
+        reasons = ("the configuration changed",) if changed or not file_reasons else ()
+        return _of(replica, "recreate", (*reasons, *file_reasons), (*changed, *file_diff))
+    if file_reasons:
+        return _of(replica, "recreate", file_reasons, file_diff)
+    if container.state not in _RUNNING:
+        why = f"the container is {container.state} (exit code {container.exit_code})"
+        return _of(replica, "start", (why,), ())
+    if container.restart_policy != _KEEP_RUNNING:
+        return _of(replica, "start", (f"its restart policy is {container.restart_policy!r}",), ())
+    return _of(replica, "none", (), ())
+
+
+def _of(replica: Replica, action: Action, reasons: tuple[str, ...], diff: tuple[str, ...]) -> Step:
+    return Step(
+        node=replica.node,
+        action=action,
+        name=replica.name,
+        container=replica.container.name,
+        engine=replica.engine,
+        directory=replica.directory,
+        reasons=reasons,
+        diff=diff,
+        replica=replica,
+    )
+
+
+def _removals(
+    node: str, facts: NodeFacts, replicas: Sequence[Replica], cluster: str
+) -> Iterator[Step]:
+    wanted = {replica.container.name for replica in replicas}
+    folders = {replica.directory for replica in replicas}
+    root = cluster_root(cluster)
+    found: dict[str, tuple[str, str]] = {}
+    for container in facts.containers:
+        if container.name not in wanted:
+            name = f"{container.service}-{container.replica}"
+            found[f"{root}/{name}"] = (container.name, "the spec has no such replica here")
+    for path, file in facts.files.items():
+        orphan = file.kind == "directory" and path.rpartition("/")[0] == root and path not in folders
+        if orphan and path not in found:
+            name = f"npuctl-{cluster}-{path.rpartition('/')[2]}"
+            found[path] = (name, "a folder of a replica that the spec does not have")
+    for directory, (name, reason) in sorted(found.items()):
+        yield Step(
+            node=node,
+            action="remove",
+            name=directory.rpartition("/")[2],
+            container=name,
+            engine="",
+            directory=directory,
+            reasons=(reason,),
+        )
+
+
+def _files(replica: Replica, facts: NodeFacts) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    reasons: list[str] = []
+    diff: list[str] = []
+    for file in replica.files:
+        there = facts.files.get(file.path)
+        if there is None:
+            reasons.append(f"{file.path} is absent")
+            continue
+        what = _file_difference(there, kind=file.kind, mode=file.mode, owner=file.owner, sha256=file.sha256)
+        if what:
+            reasons.append(f"{file.path} changed")
+            diff += [f"  {file.path}: {line}" for line in what]
+    return tuple(reasons), tuple(diff)
+
+
+def _file_difference(there: FileFacts, *, kind: str, mode: str, owner: str, sha256: str) -> list[str]:
+    pairs = [("kind", there.kind, kind), ("mode", there.mode, mode), ("owner", there.owner, owner)]
+    lines = [f"{name} {old} → {new}" for name, old, new in pairs if old != new]
+    if there.sha256 != sha256:
+        lines.append("content differs")
+    return lines
+
+
+def _created(replica: Replica) -> tuple[str, ...]:
+    return tuple(f"+ {line}" for line in _lines(replica.container.described()))
+
+
+def _container_diff(label: str, wanted: dict[str, Any]) -> Iterator[str]:
+    try:
+        old = _lines(json.loads(label))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        old = []
+    new = _lines(wanted)
+    yield from (f"- {line}" for line in old if line not in new)
+    yield from (f"+ {line}" for line in new if line not in old)
+
+
+def _lines(container: dict[str, Any]) -> list[str]:
+    """A container as lines that a person compares: one a flag, a variable, a device, a mount."""
+    lines = [f"image {container['image']}"]
+    lines += [f"argv {line}" for line in _flag_lines([str(word) for word in container["argv"]])]
+    lines += [f"env {name}={value}" for name, value in sorted(container["env"].items())]
+    lines += [f"device {device}" for device in container["devices"]]
+    for mount in container["mounts"]:
+        suffix = " (read-only)" if mount["read_only"] else ""
+        lines.append(f"mount {mount['source']} → {mount['target']}{suffix}")
+    lines.append(f"shm {container['shm_bytes'] // 2**30} GiB")
+    lines.append(f"stop grace {container['stop_grace_seconds']} s")
+    return lines
+
+
+def _flag_lines(argv: list[str]) -> list[str]:
+    """The words of a command line, each flag together with its value."""
+    lines: list[str] = []
+    for word in argv:
+        previous = lines[-1] if lines else ""
+        if previous.startswith("--") and " " not in previous and not word.startswith("--"):
+            lines[-1] = f"{previous} {word}"
+        else:
+            lines.append(word)
+    return lines

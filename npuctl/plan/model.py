@@ -1,0 +1,180 @@
+"""The plan as types: what should be on every node, and what has to change for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+SCHEMA = 1
+ROOT = "/etc/npuctl"
+SECRETS_FILE = "secrets.env"
+
+Action = Literal["create", "recreate", "start", "stop", "remove", "none"]
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One bind mount of a container."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container, complete: what is not here is not given to it.
+
+    Never privileged; `--init`; host network; restart policy always, because vLLM ends with 0 after a crash
+    (measured on vLLM 0.32.0: an engine core that is killed takes the API server down with exit code 0).
+    """
+
+    name: str
+    image: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    devices: tuple[str, ...]
+    mounts: tuple[Mount, ...]
+    shm_bytes: int
+    stop_grace_seconds: int
+    labels: dict[str, str]
+
+    def described(self) -> dict[str, Any]:
+        """The container without its labels: what its configuration hash and its diff are about."""
+        description = asdict(self)
+        del description["labels"]
+        return description
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file or folder below /etc/npuctl/CLUSTER on a node.
+
+    A file of secrets holds `secret_env` (variable → name in the vault); its text is made on the way to the
+    node and is in no plan. `sha256` is of the text; of a file of secrets it is not shown.
+    """
+
+    path: str
+    mode: str
+    owner: str = "root:root"
+    kind: Literal["file", "directory"] = "file"
+    content: str | None = None
+    secret_env: dict[str, str] = field(default_factory=dict)
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One replica as it should be."""
+
+    service: str
+    index: int
+    engine: str
+    node: str
+    chips: tuple[int, ...]
+    port: int
+    container: Container
+    directory: str
+    files: tuple[File, ...]
+
+    @property
+    def name(self) -> str:
+        """SERVICE-INDEX, the name that people see."""
+        return f"{self.service}-{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is to be done for one replica on one node, and why.
+
+    Attributes:
+        reasons: short causes, for people ("container is absent").
+        diff: lines `- old` and `+ new` of the container and its files.
+        container: name of the container.
+        engine: which role does it.
+        replica: the replica as it should be; None where one is removed.
+    """
+
+    node: str
+    action: Action
+    name: str
+    container: str
+    engine: str
+    directory: str
+    reasons: tuple[str, ...] = ()
+    diff: tuple[str, ...] = ()
+    replica: Replica | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check saw.
+
+    An error refuses a deploy; a warning does not.
+    """
+
+    id: str
+    severity: Severity
+    node: str
+    seen: str
+    expected: str
+    remedy: str
+    npu: int | None = None
+    service: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What should be, and the steps from what is to what should be."""
+
+    cluster: str
+    simulated: bool
+    replicas: tuple[Replica, ...]
+    steps: tuple[Step, ...]
+    findings: tuple[Finding, ...]
+    unreachable: dict[str, str]
+
+    @property
+    def changes(self) -> tuple[Step, ...]:
+        """The steps that change something."""
+        return tuple(step for step in self.steps if step.action != "none")
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that refuse a deploy."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as data, without any hash over a secret."""
+        data: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
+        for replica in data["replicas"]:
+            _hide_secrets(replica)
+        for step in data["steps"]:
+            if step["replica"] is not None:
+                _hide_secrets(step["replica"])
+        return data
+
+
+def _hide_secrets(replica: dict[str, Any]) -> None:
+    for file in replica["files"]:
+        if file["secret_env"]:
+            file["sha256"] = ""
+
+
+def config_hash(container: dict[str, Any], files: tuple[File, ...]) -> str:
+    """Hash over a planned container and its files; written on the container as the label npuctl.config."""
+    parts = [container, [(file.path, file.mode, file.owner, file.sha256) for file in files]]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def container_name(cluster: str, service: str, index: int) -> str:
+    """Name of a replica's container on its node."""
+    return f"npuctl-{cluster}-{service}-{index}"
+
+
+def cluster_root(cluster: str) -> str:
+    """Folder of everything that npuctl writes for this cluster on a node."""
+    return f"{ROOT}/{cluster}"
