@@ -71,16 +71,13 @@ class Vllm:
         return found
 
     def seat_problems(self, service: Service, seat: Seat) -> list[SpecProblem]:
-        """What the product of this node refuses: no image for it, or a dtype that it does not compute."""
+        """What the product of this node refuses: a dtype that it does not compute."""
         product = seat.product
-        found = []
-        if service.image is None and product.vllm_ascend_suffix is None:
-            found.append(SpecProblem("image", f"no vllm-ascend image is known for {product.title}", "set image"))
         dtype = _argument(service, "dtype")
-        if product.dtypes and dtype not in {None, "auto", *product.dtypes}:
-            allowed = " or ".join(product.dtypes)
-            found.append(SpecProblem("args.dtype", f"{product.title} does not compute {dtype}", f"use {allowed}"))
-        return found
+        if not product.dtypes or dtype in {None, "auto", *product.dtypes}:
+            return []
+        allowed = " or ".join(product.dtypes)
+        return [SpecProblem("args.dtype", f"{product.title} does not compute {dtype}", f"use {allowed}")]
 
     def launch(self, service: Service, seat: Seat) -> Launch:
         """`vllm serve` with its environment, for this service on this seat."""
@@ -90,7 +87,7 @@ class Vllm:
         if service.api_key is not None:
             secret_env["VLLM_API_KEY"] = service.api_key.secret
         return Launch(
-            image=service.image or f"{IMAGE}:{service.version}{seat.product.vllm_ascend_suffix or ''}",
+            image=service.image or f"{IMAGE}:{service.version}{seat.product.image_suffix}",
             argv=("vllm", "serve", source, *_own_arguments(service, seat), *_user_arguments(service)),
             env=_environment(service, seat),
             mounts=(*mounts, f"{service.cache}:{CONTAINER_CACHE}", *service.mounts),

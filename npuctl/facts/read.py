@@ -16,7 +16,7 @@ def read_node(raw: dict[str, Any]) -> NodeFacts:
         **{key: raw[key] for key in NodeFacts.model_fields if key in raw and key not in _OURS},
         npu_error=npu_error,
         chips=[_chip(chip) for chip in info.chips] if info else [],
-        driver_running=(info.version or "") if info else "",
+        driver_running=(info.driver_version or info.version or "") if info else "",
         driver_on_disk=_version(raw.get("version_info", "")),
         holders=[HolderFacts(**_named(holder, names)) for holder in raw.get("holders", [])],
         listeners=[ListenerFacts(**_named(entry, names)) for entry in raw.get("listeners", [])],

@@ -171,13 +171,14 @@ def _replica(
         digest = hashlib.sha256(secrets_text(launch.secret_env, secrets).encode()).hexdigest()
         files.append(File(path, "0600", secret_env=launch.secret_env, sha256=digest))
         mounts.append(Mount(path, _SECRETS_IN_CONTAINER, read_only=True))
-    mounts += [_mount(text) for text in seat.product.driver_mounts]
+    driver = (*seat.product.driver_mounts, *seat.product.network_mounts)
+    mounts += [Mount(path, path, read_only=True) for path in driver]
     container = Container(
         name=container_name(cluster, service.name, seat_place.index),
         image=launch.image,
         argv=(*_SHELL, _EXEC_WITH_SECRETS if launch.secret_env else _EXEC, "npuctl", *launch.argv),
         env=launch.env,
-        devices=tuple(seat.product.devices(seat.chips)),
+        devices=seat.product.devices(seat.chips),
         mounts=tuple(mounts),
         shm_bytes=service.shm_gib * 2**30,
         stop_grace_seconds=service.stop_grace_seconds,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from npuctl.engines._contract import Seat, SpecProblem
 from npuctl.facts.model import NodeFacts
-from npuctl.hardware.catalog import Product
+from npuctl.hardware.catalog import PRODUCTS, Product
 from npuctl.plan.model import Finding, Replica
 from npuctl.plan.placement import Conflict
 from npuctl.spec.models import Service
@@ -198,9 +198,9 @@ def _image_present(name: str, facts: NodeFacts, replica: Replica) -> Iterator[Fi
         )
 
 
-def paths_to_look_at(services: Sequence[Service], driver_mounts: Sequence[str]) -> list[str]:
+def paths_to_look_at(services: Sequence[Service]) -> list[str]:
     """Paths on a node whose existence the checks judge."""
-    paths = {text.split(":")[0] for text in driver_mounts}
+    paths = {path for product in PRODUCTS for path in (*product.driver_mounts, *product.network_mounts)}
     for service in services:
         paths |= {text.split(":")[0] for text in service.mounts}
         paths |= {service.model.path} if service.model.path else set()

@@ -199,7 +199,7 @@ def _unusable(chip: ChipFacts, room: _Node, cluster: str) -> str:
     foreign = [holder for holder in holders if not holder.container.startswith(prefix)]
     if foreign:
         return f"held by pid {foreign[0].pid} ({foreign[0].command[:40]})"
-    ceiling = room.product.idle_hbm_ceiling_mb if room.product else None
+    ceiling = room.product.idle_memory_mb if room.product else None
     if not holders and ceiling is not None and chip.memory_used_mb > ceiling:
         return f"{chip.memory_used_mb} MB of HBM in use without a visible process"
     return ""

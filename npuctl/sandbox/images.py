@@ -151,8 +151,8 @@ def ensure_node_image(progress: Progress) -> str:
 
 
 def engine_release(engine: str) -> str:
-    """Return the vLLM version that the sandbox's engine of that kind plays."""
-    return _RELEASES[engine]
+    """Return the vLLM version that the sandbox's engine of that kind plays; "" for none."""
+    return _RELEASES.get(engine, "")
 
 
 def ensure_engine_image(engine: str, progress: Progress) -> str:

@@ -30,6 +30,8 @@ COMMIT = [
     # Without a C++ compiler in the image there is nothing torch.compile could compile with.
     "ENV TORCHDYNAMO_DISABLE=1",
     "WORKDIR /workspace",
+    "STOPSIGNAL SIGTERM",
+    "ENTRYPOINT []",
     'CMD ["/bin/bash"]',
     "LABEL npuctl.sandbox=engine-image",
 ]
@@ -67,8 +69,9 @@ def _install(container: str, base: str, work: Path, torch_index: str) -> list[st
     return [
         *("docker", "run", "--name", container, "--network", "host", "--entrypoint", "/bin/bash"),
         *(word for path, place in mounts.items() for word in ("--volume", f"{path}:{place}")),
-        *(word for name, value in environment.items() for word in ("--env", f"{name}={value}")),
-        *(base, f"{MOUNTS}/source/install.sh", MOUNTS),
+        # Not as --env: the commit would keep them.
+        *(base, "-c", 'exec env "$@"', "env", *(f"{name}={value}" for name, value in environment.items())),
+        *("bash", f"{MOUNTS}/source/install.sh", MOUNTS),
     ]
 
 

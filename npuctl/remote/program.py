@@ -1,0 +1,54 @@
+"""An own Ansible module as a program that is piped to the node's Python: same file, no play.
+
+The node runs `python3 -c BOOTSTRAP`; standard input carries one JSON object with the sources of the module
+and of the module_utils it imports, and the request. The answer is one JSON object on standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from npuctl.paths import content_root
+
+# -I and -S: nothing of the node's site-packages or environment is read; starts in 10 ms.
+PYTHON_OPTIONS = ("-I", "-S", "-c")
+# Runs on the node, so it is short and needs nothing: it makes modules of the sources, under the names by
+# which they import each other, and calls the last one's collect().
+BOOTSTRAP = (
+    "import json,sys,types;p=json.loads(sys.stdin.buffer.read());"
+    "[sys.modules.setdefault(n,types.ModuleType(n)) for n in('ansible','ansible.module_utils')];"
+    "m=None\n"
+    "for n,s in p['modules']:\n"
+    " m=types.ModuleType(n);sys.modules[n]=m;exec(compile(s,n,'exec'),m.__dict__)\n"
+    " setattr(sys.modules['ansible.module_utils'],n.rpartition('.')[2],m)\n"
+    "json.dump(m.collect(p['request']),sys.stdout)"
+)
+_IMPORT = re.compile(r"^from ansible\.module_utils import (\w+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A module of library/ with the module_utils that it imports, as sources in the order of import."""
+
+    name: str
+    modules: tuple[tuple[str, str], ...]
+
+    def standard_input(self, request: dict[str, Any]) -> bytes:
+        """What the bootstrap reads."""
+        return json.dumps({"modules": self.modules, "request": request}).encode()
+
+
+@cache
+def load_program(name: str) -> Program:
+    """The module library/NAME.py as a program; it must have `collect(request) -> dict`."""
+    library = content_root() / "library"
+    source = (library / f"{name}.py").read_text(encoding="utf-8")
+    modules = [
+        (f"ansible.module_utils.{used}", (library / "module_utils" / f"{used}.py").read_text(encoding="utf-8"))
+        for used in _IMPORT.findall(source)
+    ]
+    return Program(name, (*modules, (name, source)))

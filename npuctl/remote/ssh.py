@@ -1,0 +1,167 @@
+"""Programs on many nodes at once, over OpenSSH connections that are kept.
+
+The same options go to Ansible (npuctl/runner/run.py), so that both use one connection a node. Host keys are
+always checked; no option turns that off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from npuctl.errors import UsageError
+from npuctl.remote.inventory import Host, Inventory
+from npuctl.remote.program import BOOTSTRAP, PYTHON_OPTIONS, Program
+
+CONNECT_SECONDS = 10
+KEEP_SECONDS = 300
+AT_ONCE = 64
+_SSH_FAILED = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one node said: data, or why it could not be asked.
+
+    `error` is empty exactly when `data` is the program's answer.
+    """
+
+    node: str
+    data: Any = None
+    error: str = ""
+    hint: str = ""
+
+
+def options(inventory: Inventory) -> list[str]:
+    """Options of ssh for every connection to this cluster."""
+    known = [str(inventory.known_hosts)] if inventory.known_hosts.is_file() else []
+    known.append("~/.ssh/known_hosts")
+    return [
+        *("-o", "StrictHostKeyChecking=yes"),
+        *("-o", f"UserKnownHostsFile={' '.join(known)}"),
+        *("-o", f"ConnectTimeout={CONNECT_SECONDS}"),
+        *("-o", "ServerAliveInterval=10"),
+        *("-o", "ServerAliveCountMax=3"),
+        *("-o", "ControlMaster=auto"),
+        *("-o", f"ControlPersist={KEEP_SECONDS}s"),
+        *("-o", f"ControlPath={_control_folder()}/%C"),
+    ]
+
+
+def ask(
+    inventory: Inventory,
+    program: Program,
+    requests: Mapping[str, dict[str, Any]],
+    *,
+    seconds: float,
+) -> Iterator[Answer]:
+    """Run a program on each node named in `requests`; answers come as they arrive.
+
+    Args:
+        inventory: how to reach the nodes.
+        program: what to run.
+        requests: node → the program's request.
+        seconds: time-out of each call, the connection included.
+    """
+    if not requests:
+        return
+    base = options(inventory)
+    with ThreadPoolExecutor(min(len(requests), AT_ONCE)) as pool:
+        waiting = [
+            pool.submit(_ask_one, inventory.hosts[node], base, program, request, seconds)
+            for node, request in requests.items()
+        ]
+        for done in as_completed(waiting):
+            yield done.result()
+
+
+def command(host: Host, base: Sequence[str], words: Sequence[str], *, terminal: bool = False) -> list[str]:
+    """The argument list that runs `words` on a host, by ssh or here."""
+    privileged = [*_sudo(host), *words]
+    if host.connection == "local":
+        return privileged
+    argv = ["ssh", "-tt" if terminal else "-T", "-o", "BatchMode=yes", *base, *host.ssh_args]
+    argv += ["-l", host.user] if host.user else []
+    argv += ["-p", str(host.port)] if host.port else []
+    argv += ["-o", "IdentitiesOnly=yes", "-i", host.key_file] if host.key_file else []
+    return [*argv, "--", host.address, shlex.join(privileged)]
+
+
+def _sudo(host: Host) -> list[str]:
+    if not host.become:
+        return []
+    ask_password = ["-S", "-p", ""] if host.become_password else ["-n"]
+    return ["sudo", *ask_password, "-u", host.become_user, "--"]
+
+
+def _ask_one(
+    host: Host, base: Sequence[str], program: Program, request: dict[str, Any], seconds: float
+) -> Answer:
+    argv = command(host, base, [host.python, *PYTHON_OPTIONS, BOOTSTRAP])
+    password = f"{host.become_password}\n".encode() if host.become and host.become_password else b""
+    try:
+        done = subprocess.run(
+            argv,
+            input=password + program.standard_input(request),
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Answer(host.name, error=f"no answer within {seconds:g} s", hint="the node may be busy or frozen")
+    except OSError as error:
+        return Answer(host.name, error=f"cannot start {argv[0]}: {error}", hint="install the OpenSSH client")
+    if done.returncode == 0:
+        try:
+            return Answer(host.name, data=json.loads(done.stdout))
+        except ValueError:
+            return Answer(host.name, error=f"answered what is no JSON: {done.stdout[:200]!r}")
+    return explain(host, done.returncode, done.stderr.decode("utf-8", "replace"))
+
+
+_CAUSES = (
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "the host key is not the pinned one; nothing was sent",
+     "find out why it changed; then pin the new key in .ssh/known_hosts of the inventory"),
+    ("Host key verification failed", "the host key is not pinned; nothing was sent",
+     "compare the fingerprint with the node's console, then add the key to .ssh/known_hosts of the inventory"),
+    ("Permission denied", "SSH refused the key", "check ansible_user and the key; authorized_keys on the node"),
+    ("Could not resolve", "the name cannot be resolved", "set ansible_host to the node's address"),
+    ("Connection refused", "nothing listens on the SSH port", "is sshd running? check ansible_port"),
+    ("Connection timed out", "the node does not answer", "is it up, and is its network reachable from here?"),
+    ("No route to host", "the node does not answer", "is it up, and is its network reachable from here?"),
+    ("a password is required", "sudo wants a password", "set ansible_become_password in the vault"),
+    ("incorrect password", "sudo refused the password", "check ansible_become_password"),
+    ("not found", "Python was not found on the node", "install Python 3.8 or newer, or set ansible_python_interpreter"),
+)  # fmt: skip
+
+
+def explain(host: Host, code: int, text: str) -> Answer:
+    """Why ssh or the program failed, in words, with what to do."""
+    for pattern, error, hint in _CAUSES:
+        if pattern in text:
+            return Answer(host.name, error=error, hint=hint)
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    last = lines[-1] if lines else "no message"
+    what = "ssh failed" if code == _SSH_FAILED else f"the program ended with {code}"
+    return Answer(host.name, error=f"{what}: {last}")
+
+
+def _control_folder() -> Path:
+    """A folder of ours for the connections' sockets; short, for a socket's path has at most 107 bytes."""
+    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"npuctl-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    info = folder.lstat()
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
+        raise UsageError(
+            f"{folder} is not a private folder of yours", hint="remove it; npuctl makes it anew with mode 0700"
+        )
+    return folder
