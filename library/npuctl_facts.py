@@ -223,6 +223,7 @@ def describe(container):
         "restarts": container.get("RestartCount", 0),
         "restart_policy": container["HostConfig"]["RestartPolicy"]["Name"],
         "started_at": state.get("StartedAt", ""),
+        "engine": labels.get("npuctl.engine", ""),
         "service": labels.get("npuctl.service", ""),
         "replica": int(labels.get("npuctl.replica", "0")),
         "config": labels.get("npuctl.config", ""),

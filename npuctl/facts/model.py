@@ -80,6 +80,7 @@ class ContainerFacts(Frozen):
     restarts: int = 0
     restart_policy: str = ""
     started_at: str = ""
+    engine: str = ""
     service: str = ""
     replica: int = 0
     config: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from npuctl.facts.model import ContainerFacts, FileFacts, NodeFacts
@@ -11,6 +12,7 @@ from npuctl.plan.model import Action, Replica, Step, cluster_root
 
 _RUNNING = frozenset({"running", "restarting"})
 _KEEP_RUNNING = "always"
+DEFAULT_GRACE_SECONDS = 30
 
 
 def steps_of_node(
@@ -56,6 +58,7 @@ def _of(replica: Replica, action: Action, reasons: tuple[str, ...], diff: tuple[
         container=replica.container.name,
         engine=replica.engine,
         directory=replica.directory,
+        stop_grace_seconds=replica.container.stop_grace_seconds,
         reasons=reasons,
         diff=diff,
         replica=replica,
@@ -68,26 +71,41 @@ def _removals(
     wanted = {replica.container.name for replica in replicas}
     folders = {replica.directory for replica in replicas}
     root = cluster_root(cluster)
-    found: dict[str, tuple[str, str]] = {}
     for container in facts.containers:
         if container.name not in wanted:
-            name = f"{container.service}-{container.replica}"
-            found[f"{root}/{name}"] = (container.name, "the spec has no such replica here")
-    for path, file in facts.files.items():
-        orphan = file.kind == "directory" and path.rpartition("/")[0] == root and path not in folders
-        if orphan and path not in found:
-            name = f"npuctl-{cluster}-{path.rpartition('/')[2]}"
-            found[path] = (name, "a folder of a replica that the spec does not have")
-    for directory, (name, reason) in sorted(found.items()):
-        yield Step(
-            node=node,
-            action="remove",
-            name=directory.rpartition("/")[2],
-            container=name,
-            engine="",
-            directory=directory,
-            reasons=(reason,),
-        )
+            step = step_for_container(node, container, "remove", cluster)
+            folders.add(step.directory)
+            yield replace(step, reasons=("the spec has no such replica here",))
+    for path, file in sorted(facts.files.items()):
+        if file.kind == "directory" and path.rpartition("/")[0] == root and path not in folders:
+            name = path.rpartition("/")[2]
+            yield Step(
+                node=node,
+                action="remove",
+                name=name,
+                container="",
+                engine="",
+                directory=path,
+                reasons=("a folder of a replica that the spec does not have",),
+            )
+
+
+def step_for_container(node: str, container: ContainerFacts, action: Action, cluster: str) -> Step:
+    """A step for a container as it is there, whatever the spec says."""
+    name = f"{container.service}-{container.replica}"
+    try:
+        grace = int(json.loads(container.spec)["stop_grace_seconds"])
+    except (ValueError, TypeError, KeyError):
+        grace = DEFAULT_GRACE_SECONDS
+    return Step(
+        node=node,
+        action=action,
+        name=name,
+        container=container.name,
+        engine=container.engine,
+        directory=f"{cluster_root(cluster)}/{name}",
+        stop_grace_seconds=grace,
+    )
 
 
 def _files(replica: Replica, facts: NodeFacts) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -91,11 +91,12 @@ class Step:
     """What is to be done for one replica on one node, and why.
 
     Attributes:
+        name: SERVICE-INDEX.
+        container: name of the container.
+        engine: which role does it; empty where only a folder is left to remove.
         reasons: short causes, for people ("container is absent").
         diff: lines `- old` and `+ new` of the container and its files.
-        container: name of the container.
-        engine: which role does it.
-        replica: the replica as it should be; None where one is removed.
+        replica: the replica as it should be; None where one is stopped or removed.
     """
 
     node: str
@@ -104,6 +105,7 @@ class Step:
     container: str
     engine: str
     directory: str
+    stop_grace_seconds: int = 30
     reasons: tuple[str, ...] = ()
     diff: tuple[str, ...] = ()
     replica: Replica | None = None

@@ -12,11 +12,14 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from npuctl.errors import PlayFailedError, UsageError
 from npuctl.sandbox import apt, docker
 from npuctl.sandbox.model import LABEL_BUILD
-from npuctl.sandbox.progress import Progress
+
+if TYPE_CHECKING:
+    from npuctl.sandbox.progress import Progress
 
 PULLED = "debian:12-slim"
 INCLUDED = "python3"
@@ -35,7 +38,9 @@ def host_mirrors() -> apt.Mirrors:
     folder = Path("/etc/apt")
     one_line = [folder / "sources.list", *sorted(folder.glob("sources.list.d/*.list"))]
     deb822 = sorted(folder.glob("sources.list.d/*.sources"))
-    return apt.mirrors(*([path.read_text() for path in files if _readable(path)] for files in (one_line, deb822)))
+    return apt.mirrors(
+        *([path.read_text() for path in files if _readable(path)] for files in (one_line, deb822))
+    )
 
 
 def make_minimal_image(tag: str, cache: Path, progress: Progress) -> None:
@@ -94,7 +99,12 @@ def _run_debootstrap(script: Path, keyring: Path, mirror: str) -> None:
         *("--security-opt", "seccomp=unconfined"),
         *_userland(),
         *("-v", f"{folder}/usr/sbin/debootstrap:/debootstrap:ro", "-v", f"{keyring}:/keyring.gpg:ro"),
-        *("-v", f"{folder}/usr/share/debootstrap:/debootstrap.d:ro", "--env", "DEBOOTSTRAP_DIR=/debootstrap.d"),
+        *(
+            "-v",
+            f"{folder}/usr/share/debootstrap:/debootstrap.d:ro",
+            "--env",
+            "DEBOOTSTRAP_DIR=/debootstrap.d",
+        ),
         *(*proxy_arguments(), "-v", f"{_VOLUME}:/target", _TOOLBOX),
         *("/bin/sh", "/debootstrap", "--variant=minbase", f"--include={INCLUDED}", "--keyring=/keyring.gpg"),
         *("--force-check-gpg", apt.SUITE, "/target/root", mirror),
@@ -131,7 +141,9 @@ def _own_or_fetched(package: str, file: str, cache: Path) -> Path:
         folder = cache / package
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            subprocess.run(["apt-get", "-q", "download", package], cwd=folder, check=True, capture_output=True)
+            subprocess.run(
+                ["apt-get", "-q", "download", package], cwd=folder, check=True, capture_output=True
+            )
             archive = next(folder.glob("*.deb"))
             subprocess.run(["dpkg-deb", "-x", str(archive), str(folder)], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError, StopIteration) as error:

@@ -5,15 +5,27 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from npuctl.errors import UsageError
 from npuctl.sandbox import docker, engine, images, inventory, model, nodes, preflight
 from npuctl.sandbox.inventory import Inventory
-from npuctl.sandbox.model import LABEL, LABEL_BUILD, LABEL_INVENTORY, LABEL_NODES, LABEL_PRODUCT, Node, Sandbox
-from npuctl.sandbox.progress import Progress
+from npuctl.sandbox.model import (
+    LABEL,
+    LABEL_BUILD,
+    LABEL_INVENTORY,
+    LABEL_NODES,
+    LABEL_PRODUCT,
+    Node,
+    Sandbox,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from npuctl.sandbox.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,9 @@ def find(name: str) -> Sandbox | None:
         raise UsageError(
             f"the Docker network {entry['Name']} exists and is not a sandbox's", hint="choose another --name"
         )
-    return Sandbox(name, int(labels[LABEL_NODES]), labels[LABEL_PRODUCT], entry["IPAM"]["Config"][0]["Subnet"])
+    return Sandbox(
+        name, int(labels[LABEL_NODES]), labels[LABEL_PRODUCT], entry["IPAM"]["Config"][0]["Subnet"]
+    )
 
 
 def names() -> list[str]:
@@ -179,7 +193,7 @@ def _bring_up_nodes(sandbox: Sandbox, image: str, public_key: str, progress: Pro
 
 
 def _is_whole(container: nodes.Container | None) -> bool:
-    return container is not None and container.state == "running" and bool(container.address)
+    return container is not None and container.state == "running" and container.attached
 
 
 def _start(
@@ -189,7 +203,7 @@ def _start(
         nodes.create(sandbox, node, image)
     elif container.state == "paused":
         docker.run("unpause", node.container)
-    if container is not None and not container.address and container.state == "running":
+    if container is not None and not container.attached:
         docker.run("network", "connect", "--ip", node.address, sandbox.network, node.container)
     nodes.give_files(node.container, nodes.identity_files(sandbox, node, public_key))
     if container is None or container.state not in {"running", "paused"}:

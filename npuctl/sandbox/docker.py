@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from npuctl.errors import PlayFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 _Item = TypeVar("_Item")
 _LAST_LINES = 8
@@ -71,9 +73,7 @@ def pipe(producer: list[str], consumer: list[str]) -> None:
         raise DockerError(f"{_shown(consumer)} failed: {_tail(sink.stderr)}")
 
 
-def attempt_stream(
-    arguments: list[str], stream: IO[bytes] | None
-) -> subprocess.CompletedProcess[bytes]:
+def attempt_stream(arguments: list[str], stream: IO[bytes] | None) -> subprocess.CompletedProcess[bytes]:
     """Run `docker ARGUMENTS` with `stream` (an open file) as its stdin."""
     return subprocess.run(["docker", *arguments], stdin=stream, capture_output=True, check=False)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from npuctl.sandbox import docker, images, nodes
 from npuctl.sandbox.images import File, Files
 from npuctl.sandbox.model import MODEL_PATH, Node, Sandbox
-from npuctl.sandbox.progress import Progress
+
+if TYPE_CHECKING:
+    from npuctl.sandbox.progress import Progress
 
 _AT_ONCE = 3
 _TINY_MODEL_IN_IMAGE = "/opt/tiny-model"
@@ -58,7 +61,13 @@ def inner_image_id(container: str, image: str) -> str:
 
 def inner_images(container: str) -> list[str]:
     """Return the sandbox's engine images in a node's own engine."""
-    arguments = ("images", "--filter", f"reference={images.REPOSITORY}/*", "--format", "{{.Repository}}:{{.Tag}}")
+    arguments = (
+        "images",
+        "--filter",
+        f"reference={images.REPOSITORY}/*",
+        "--format",
+        "{{.Repository}}:{{.Tag}}",
+    )
     return docker.lines("exec", container, "docker", *arguments)
 
 

@@ -8,16 +8,20 @@ import io
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from npuctl.errors import PlayFailedError, UsageError
 from npuctl.paths import content_root
 from npuctl.sandbox import apt, bootstrap, docker
 from npuctl.sandbox.model import LABEL_BUILD
-from npuctl.sandbox.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from npuctl.sandbox.progress import Progress
 
 REPOSITORY = "npuctl-sandbox"
 INIT = "/usr/local/sbin/npuctl-node-init"
@@ -64,7 +68,9 @@ def only_one(what: str) -> Iterator[None]:
 def read_tree(folder: Path) -> Files:
     """Read every file below `folder`, but what Python leaves behind."""
     return {
-        path.relative_to(folder).as_posix(): File(path.read_bytes(), 0o755 if os.access(path, os.X_OK) else 0o644)
+        path.relative_to(folder).as_posix(): File(
+            path.read_bytes(), 0o755 if os.access(path, os.X_OK) else 0o644
+        )
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
     }
@@ -147,6 +153,7 @@ def ensure_node_image(progress: Progress) -> str:
             progress.say("finishing the node image")
             changes = (f'ENTRYPOINT ["{INIT}"]', "CMD []", "ENV container=docker")
             _commit(packages, tag, files, f"/{_STAGING}/finish", changes=changes)
+            _forget_older(tag)
         return tag
 
 
@@ -181,6 +188,7 @@ def ensure_engine_image(engine: str, progress: Progress) -> str:
         output = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
         tail = "\n  ".join(output[-8:])
         raise PlayFailedError(f"building {tag} failed ({' '.join(command)}):\n  {tail}")
+    _forget_older(tag)
     return tag
 
 
@@ -188,13 +196,25 @@ def archive_of(tag: str, progress: Progress) -> Path:
     """Return the file that holds the image for `docker load`, written once per image id."""
     with only_one("archives"):
         identity = docker.image_id(tag).removeprefix("sha256:")[:16]
-        path = cache_folder() / f"{tag.rpartition('/')[2].replace(':', '-')}-{identity}.tar"
+        name, _, version = tag.rpartition("/")[2].partition(":")
+        path = cache_folder() / f"{name}-{version}-{identity}.tar"
         if not path.is_file():
             progress.say(f"saving {tag} for the nodes")
+            for older in cache_folder().glob(f"{name}-*.tar"):
+                older.unlink()
             part = path.with_suffix(".part")
             docker.run("save", "--output", str(part), tag)
             part.replace(path)
     return path
+
+
+def _forget_older(tag: str) -> None:
+    """Remove what older inputs made under the same name, except what a container still uses."""
+    reference = f"reference={tag.rpartition(':')[0]}"
+    older = docker.lines("images", "--filter", reference, "--format", "{{.Repository}}:{{.Tag}}")
+    for other in older:
+        if other != tag:
+            docker.attempt("image", "rm", other)
 
 
 def _commit(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from npuctl.errors import PlayFailedError
 from npuctl.sandbox.model import MODEL_PATH, NPUSIM_STATE, SIMULATED, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 _HEADER = f"# Written by `npuctl sandbox up`: {SIMULATED}.\n"
 
@@ -88,9 +91,7 @@ def write_cluster(inventory: Inventory, text: str, *, force: bool) -> bool:
 
 def hosts_yaml(inventory: Inventory, sandbox: Sandbox) -> str:
     """Return hosts.yml."""
-    hosts = "".join(
-        f"    {node.name}:\n      ansible_host: {node.address}\n" for node in sandbox.members
-    )
+    hosts = "".join(f"    {node.name}:\n      ansible_host: {node.address}\n" for node in sandbox.members)
     return (
         f"{_HEADER}serving:\n  hosts:\n{hosts}  vars:\n    ansible_user: root\n"
         f"    ansible_ssh_private_key_file: {_quoted(str(inventory.key.resolve()))}\n"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from npuctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LABEL = "npuctl.sandbox"
 LABEL_NODE = "npuctl.sandbox.node"

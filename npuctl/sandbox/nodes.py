@@ -6,12 +6,16 @@ import json
 import socket
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from npuctl.errors import PlayFailedError
 from npuctl.sandbox import docker, preflight
 from npuctl.sandbox.images import File, Files, tar_of
-from npuctl.sandbox.model import LABEL, LABEL_NODE, LABEL_PRODUCT, NPUSIM_STATE, Node, Sandbox
+from npuctl.sandbox.model import LABEL, LABEL_NODE, LABEL_PRODUCT, Node, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 MARKER = "/etc/npuctl-sandbox"
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
@@ -27,13 +31,13 @@ _STOP_SECONDS = "20"
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A node's container as the outer engine sees it."""
+    """A node's container as the outer engine sees it; `attached` to its network or cut off."""
 
     name: str
     node: str
     state: str
     image: str
-    address: str
+    attached: bool
 
 
 def existing(sandbox: str) -> dict[str, Container]:
@@ -55,7 +59,14 @@ def create(sandbox: Sandbox, node: Node, image: str) -> None:
         *(word for capability in _CAPABILITIES for word in ("--cap-add", capability)),
         *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
         *("--device-cgroup-rule", "c *:* rwm", "--cgroupns", "private"),
-        *("--sysctl", "net.ipv4.ip_forward=1", "--stop-signal", "SIGRTMIN+3", "--stop-timeout", _STOP_SECONDS),
+        *(
+            "--sysctl",
+            "net.ipv4.ip_forward=1",
+            "--stop-signal",
+            "SIGRTMIN+3",
+            "--stop-timeout",
+            _STOP_SECONDS,
+        ),
         *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec,mode=1777"),  # noqa: S108
         *("--mount", f"type=volume,dst=/var/lib/docker,volume-label={LABEL}={sandbox.name}"),
         image,
@@ -81,12 +92,8 @@ def wait_until_up(node: Node, *, seconds: float = _BOOT_SECONDS) -> None:
         PlayFailedError: not within `seconds`; the message says what is missing.
     """
     deadline = time.monotonic() + seconds
-    waits = (("sshd", lambda: greets(node.address)), ("its Docker engine", lambda: inner_docker(node.container)))
-    for what, is_up in waits:
-        while not is_up():
-            if time.monotonic() > deadline:
-                raise PlayFailedError(f"{node.name}: {what} is not up after {seconds:.0f} s\n{_last_words(node)}")
-            time.sleep(0.3)
+    _wait(node, "sshd", lambda: greets(node.address), deadline)
+    _wait(node, "its Docker engine", lambda: inner_docker(node.container), deadline)
 
 
 def greets(address: str) -> bool:
@@ -111,15 +118,20 @@ def give_files(container: str, files: Files) -> None:
 def identity_files(sandbox: Sandbox, node: Node, public_key: str) -> Files:
     """Return what makes a container this node: its marker and who may log in."""
     marker = {
-        **{"sandbox": sandbox.name, "name": node.name, "node": node.index, "nodes": sandbox.nodes},
-        **{"address": node.address, "product": sandbox.product, "simulated": True},
+        "sandbox": sandbox.name,
+        "name": node.name,
+        "node": node.index,
+        "nodes": sandbox.nodes,
+        "address": node.address,
+        "product": sandbox.product,
+        "simulated": True,
     }
-    keys = File(public_key.encode(), 0o600)
+    npusim = f"NPUSIM_PRODUCT={sandbox.product}\nNPUSIM_NODE_INDEX={node.index}\n"
     return {
         MARKER.lstrip("/"): File((json.dumps(marker, indent=2) + "\n").encode()),
-        # ops reads its own through sshd, which runs as root and accepts root as their owner.
-        **{name: File(keys.content, 0o644 if "ops" in name else 0o600) for name in KEY_FILES},
-        f"{NPUSIM_STATE.lstrip('/')}/.keep": File(b""),
+        "etc/default/npusim": File(npusim.encode()),
+        # sshd reads them as the user who logs in, and accepts root as their owner.
+        **{name: File(public_key.encode()) for name in KEY_FILES},
     }
 
 
@@ -141,14 +153,20 @@ def copy_out(image: str, path: str, target: Path) -> None:
 def _container(entry: dict[str, object]) -> Container:
     config, state = _mapping(entry["Config"]), _mapping(entry["State"])
     networks = _mapping(_mapping(entry["NetworkSettings"])["Networks"])
-    addresses = [str(_mapping(network).get("IPAddress") or "") for network in networks.values()]
     return Container(
         name=str(entry["Name"]).lstrip("/"),
         node=str(_mapping(config["Labels"]).get(LABEL_NODE, "")),
         state=str(state["Status"]),
         image=str(config["Image"]),
-        address=next(iter(addresses), ""),
+        attached=bool(networks),
     )
+
+
+def _wait(node: Node, what: str, is_up: Callable[[], bool], deadline: float) -> None:
+    while not is_up():
+        if time.monotonic() > deadline:
+            raise PlayFailedError(f"{node.name}: {what} is not up in time\n{_last_words(node)}")
+        time.sleep(0.3)
 
 
 def _mapping(value: object) -> dict[str, object]:

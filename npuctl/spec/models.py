@@ -161,7 +161,7 @@ class ClusterSpec(Frozen):
     """Everything that a person decides about one cluster."""
 
     name: Name = Field(description="Name of the cluster; part of every container's name.")
-    services: list[Service] = Field(min_length=1, description="The services, in order of placement.")
+    services: list[Service] = Field(description="The services, in order of placement.")
 
     @model_validator(mode="after")
     def _service_names_are_unique(self) -> ClusterSpec:

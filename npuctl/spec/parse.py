@@ -127,7 +127,7 @@ def _templates(data: object, lines: Mapping[Path, int], file: str, path: Path = 
     elif isinstance(data, list):
         for index, value in enumerate(data):
             yield from _templates(value, lines, file, (*path, index))
-    elif isinstance(data, str) and ("{{" in data or "{%" in data):
+    elif isinstance(data, str) and any(mark in data for mark in ("{{", "{%", "{#")):
         where = f"{file}:{lines.get(path, 1)}: {dotted(path)}"
         yield Problem(where, f"templates are not read here: {data!r}", "write the value itself")
 

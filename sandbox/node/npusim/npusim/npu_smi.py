@@ -107,15 +107,10 @@ def _answer(state: State, arguments: list[str]) -> str:
     if arguments[0] != "info":
         raise _RefusedError(f"Error command: {arguments[0]}\n{_HELP}".rstrip())
     options = arguments[1:]
-    if not options:
-        return _table(state)
-    if options in (["-h"], ["--help"]):
-        return _INFO_HELP
-    if options == ["-l"]:
-        return _list(state)
-    if options == ["-m"]:
-        return _mapping(state)
-    return _typed(state, options)
+    plain = {(): _table, ("-l",): _list, ("-m",): _mapping}.get(tuple(options))
+    if plain:
+        return plain(state)
+    return _INFO_HELP if options in (["-h"], ["--help"]) else _typed(state, options)
 
 
 def _table(state: State) -> str:
@@ -263,7 +258,7 @@ def _usages(query: _Query) -> str:
         if query.kind.key == "310p":
             lines += [_field(f"DDR {key}", value) for key, value in memory]
             lines += [_field("DDR Hugepages Total(page)", 0), _field("DDR Hugepages Usage Rate(%)", 0)]
-            rates = ("Aicore", "Vectorcore", "Aicpu", "Ctrlcpu", "DDR Bandwidth")
+            rates: tuple[str, ...] = ("Aicore", "Vectorcore", "Aicpu", "Ctrlcpu", "DDR Bandwidth")
         else:
             lines += [_field("DDR Capacity(MB)", 0), _field("DDR Usage Rate(%)", 0)]
             lines += [_field("DDR Hugepages Total(page)", 0), _field("DDR Hugepages Usage Rate(%)", 0)]
@@ -301,7 +296,10 @@ def _memory(query: _Query) -> str:
     lines = [_field("NPU ID", query.npu), _field("Chip Count", len(query.chips)), ""]
     for chip in query.chips:
         if query.kind.key == "310p":
-            lines += [_field("DDR Capacity(MB)", chip.sim.memory_total_mb), _field("DDR Clock Speed(MHz)", 4266)]
+            lines += [
+                _field("DDR Capacity(MB)", chip.sim.memory_total_mb),
+                _field("DDR Clock Speed(MHz)", 4266),
+            ]
         else:
             lines += [
                 _field("DDR Capacity(MB)", 0),

@@ -115,7 +115,9 @@ def render_info(
     weak = _rule("-", (sum(layout.cells) + 2,)) if layout.plain_rule else _rule("-", layout.cells)
     lines = [
         _rule("-", (sum(layout.cells) + 2,)),
-        _row((sum(layout.cells) + 2,), f"{f'npu-smi {version}':<{layout.version}}Version: {driver or version}"),
+        _row(
+            (sum(layout.cells) + 2,), f"{f'npu-smi {version}':<{layout.version}}Version: {driver or version}"
+        ),
         _rule("-", layout.cells),
         _row(layout.cells, f"{'NPU':<{layout.first}}Name", "Health", layout.headings[0]),
         _row(layout.cells, f"{'Chip':<{layout.first}}{layout.id_column}", "Bus-Id", layout.headings[1]),

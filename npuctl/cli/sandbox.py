@@ -1,0 +1,154 @@
+"""`npuctl sandbox`: a cluster of simulated NPU nodes on this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from npuctl.sandbox.cluster import Up
+    from npuctl.sandbox.model import Sandbox
+
+HELP = "make a cluster of containers that behave like servers with (simulated) NPUs"
+EXAMPLE = "npuctl sandbox up --nodes 2 && npuctl deploy inventories/sandbox"
+
+_ENVELOPE = 1
+# Repeated from npuctl.sandbox.model: importing it here would slow every `npuctl --help`.
+_PRODUCTS = ("a2", "a3", "310p")
+_ENGINES = ("sim", "cpu", "none")
+_DEFAULT_NAME = "sandbox"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare up, status, down and fault."""
+    actions = parser.add_subparsers(dest="action", metavar="up|status|down|fault", required=True)
+
+    up = actions.add_parser("up", help="bring nodes up; again: bring back what is missing")
+    up.add_argument("--nodes", type=int, metavar="N", help="how many nodes (default 2)")
+    up.add_argument("--product", choices=_PRODUCTS, help="what the simulated NPUs are (default a2)")
+    up.add_argument("--engine", choices=_ENGINES, default="sim", help="engine image to load into the nodes")
+    up.add_argument("--inventory", type=Path, metavar="DIR", help="where to write the inventory")
+    up.add_argument("--force", action="store_true", help="overwrite the inventory's cluster.yml")
+
+    status = actions.add_parser("status", help="show the nodes and what runs on them")
+
+    down = actions.add_parser("down", help="remove nodes, volumes and network; inventory and images stay")
+    down.add_argument("--all", action="store_true", help="every sandbox on this machine")
+    down.add_argument("--purge", action="store_true", help="remove the images and the cache as well")
+
+    fault = actions.add_parser("fault", help="break a node in a known way, or mend it")
+    fault.add_argument("node", nargs="?", metavar="NODE", help="for example node-1")
+    fault.add_argument("fault", nargs="?", metavar="FAULT", help="see --list; `all` with --clear")
+    fault.add_argument("--chip", type=int, metavar="N", help="which NPU, for faults of one")
+    fault.add_argument("--value", metavar="V", help="a fault's parameter")
+    fault.add_argument("--clear", action="store_true", help="take the fault off")
+    fault.add_argument("--list", action="store_true", help="explain every fault")
+
+    for action in (up, status, down, fault):
+        action.add_argument("--name", default=_DEFAULT_NAME, help="which sandbox (default sandbox)")
+        action.add_argument("--output", choices=("text", "json"), default="text", help="form of the answer")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what was asked; progress goes to stderr, the answer to stdout."""
+    return {"up": _up, "status": _status, "down": _down, "fault": _fault}[options.action](options)
+
+
+def _up(options: argparse.Namespace) -> int:
+    from npuctl.sandbox import cluster, status  # noqa: PLC0415  heavy, and only this verb needs it
+    from npuctl.sandbox.progress import Progress  # noqa: PLC0415
+
+    wanted = cluster.Wanted(
+        options.name, options.nodes, options.product, options.engine, options.inventory, options.force
+    )
+    result = cluster.up(wanted, Progress())
+    found = status.of(result.sandbox)
+    data = status.as_data(result.sandbox, found) | {
+        "inventory": str(result.inventory),
+        "engine_image": result.engine_image,
+        "cluster_yml_written": result.cluster_written,
+        "seconds": round(result.seconds, 1),
+    }
+    _answer(options, data, f"{status.table(result.sandbox, found)}\n{_what_next(result)}")
+    return 0
+
+
+def _what_next(result: Up) -> str:
+    folder = result.inventory
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    kept = "" if result.cluster_written else "\ncluster.yml: kept as it was (--force overwrites it)"
+    engine = f"\nengine image: {result.engine_image}" if result.engine_image else ""
+    return f"inventory: {shown}{engine}{kept}\nup after {result.seconds:.0f} s"
+
+
+def _status(options: argparse.Namespace) -> int:
+    from npuctl.sandbox import cluster, status  # noqa: PLC0415
+
+    sandbox = _existing(options.name)
+    found = status.of(sandbox)
+    inventory = cluster.recorded_inventory(options.name)
+    data = status.as_data(sandbox, found) | {"inventory": str(inventory or "")}
+    _answer(options, data, f"{status.table(sandbox, found)}\ninventory: {inventory or 'unknown'}")
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    from npuctl.sandbox import cluster, preflight  # noqa: PLC0415
+    from npuctl.sandbox.progress import Progress  # noqa: PLC0415
+
+    preflight.require_engine()
+    names = cluster.names() if options.all else [options.name]
+    removed = cluster.down(names, Progress(), purge=options.purge)
+    text = "removed: " + ", ".join(removed) if removed else "nothing to remove"
+    data: dict[str, object] = {"simulated": True, "sandboxes": names, "removed": removed}
+    _answer(options, data, f"{text}\ninventory folders stay; remove them by hand if they are not wanted")
+    return 0
+
+
+def _fault(options: argparse.Namespace) -> int:
+    from npuctl.errors import UsageError  # noqa: PLC0415
+    from npuctl.sandbox import faults  # noqa: PLC0415
+    from npuctl.sandbox.progress import Progress  # noqa: PLC0415
+
+    if options.list:
+        rows = faults.explained()
+        width = max(len(name) for name, _ in rows)
+        text = "\n".join(f"{name.ljust(width)}  {explanation}" for name, explanation in rows)
+        _answer(options, {"simulated": True, "faults": dict(rows)}, text)
+        return 0
+    if not options.node or not options.fault:
+        raise UsageError("fault needs NODE and FAULT", hint="npuctl sandbox fault --list shows the faults")
+    sandbox = _existing(options.name)
+    request = faults.Request(options.fault, options.chip, options.value, options.clear)
+    done = faults.put(sandbox, sandbox.node(options.node), request, Progress())
+    _answer(options, {"simulated": True, "node": options.node, "done": done}, f"{done} (simulated NPUs)")
+    return 0
+
+
+def _existing(name: str) -> Sandbox:
+    from npuctl.errors import UsageError  # noqa: PLC0415
+    from npuctl.sandbox import cluster, model, preflight  # noqa: PLC0415
+
+    model.check_name(name)
+    preflight.require_engine()
+    found = cluster.find(name)
+    if found is None:
+        others = ", ".join(cluster.names()) or "none"
+        raise UsageError(
+            f"no sandbox {name!r} on this machine (there are: {others})",
+            hint=f"npuctl sandbox up --name {name}",
+        )
+    return found
+
+
+def _answer(options: argparse.Namespace, data: dict[str, object], text: str) -> None:
+    if options.output == "json":
+        envelope = {"version": _ENVELOPE, "kind": f"sandbox.{options.action}", "data": data}
+        print(json.dumps(envelope, indent=2))
+    else:
+        print(text)
+    sys.stdout.flush()

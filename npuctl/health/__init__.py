@@ -1,0 +1,1 @@
+"""Does it work? Ready means that a token came out."""

@@ -1,0 +1,100 @@
+"""Ask replicas for a token, once, or until they are ready."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from npuctl import engines
+from npuctl.health.verdict import ReplicaHealth, judge, unreachable
+from npuctl.remote.inventory import Inventory
+from npuctl.remote.program import load_program
+from npuctl.remote.ssh import ask
+from npuctl.spec.models import Service
+
+_CONNECTION_SECONDS = 20
+_PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One replica to ask."""
+
+    service: Service
+    replica: str
+    node: str
+    port: int
+    container: str
+    directory: str
+
+
+def ask_replicas(inventory: Inventory, targets: Sequence[Target]) -> list[ReplicaHealth]:
+    """One round trip a node; the states in the order of `targets`."""
+    requests: dict[str, dict[str, Any]] = {}
+    for target in targets:
+        requests.setdefault(target.node, {"replicas": []})["replicas"].append(
+            _request(target, inventory.secrets)
+        )
+    by_name = {(target.node, target.replica): target for target in targets}
+    seconds = max((target.service.token_within_seconds for target in targets), default=0)
+    found: dict[tuple[str, str], ReplicaHealth] = {}
+    program = load_program("npuctl_health")
+    for answer in ask(inventory, program, requests, seconds=seconds + _CONNECTION_SECONDS):
+        here = {key: target for key, target in by_name.items() if key[0] == answer.node}
+        if answer.error:
+            for key, target in here.items():
+                found[key] = unreachable(target.service, target.replica, target.node, answer.error)
+            continue
+        for seen in answer.data["replicas"]:
+            target = here[answer.node, seen["name"]]
+            probe = engines.load(target.service.engine).token_probe(target.service)
+            found[answer.node, seen["name"]] = judge(seen, target.service, target.node, probe)
+    return [found[target.node, target.replica] for target in targets]
+
+
+def wait_until_ready(
+    inventory: Inventory,
+    targets: Sequence[Target],
+    on_state: Callable[[ReplicaHealth], None],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[ReplicaHealth]:
+    """Ask again until every replica is ready, has failed, or has used up its time.
+
+    A replica whose process ended is not waited for: its container restarts for ever, but it failed within
+    seconds, and the last log lines say why.
+    """
+    began = clock()
+    final: dict[str, ReplicaHealth] = {}
+    while waiting := [target for target in targets if target.replica not in final]:
+        for target, health in zip(waiting, ask_replicas(inventory, waiting), strict=True):
+            on_state(health)
+            overdue = clock() - began > target.service.ready_within_seconds
+            if _is_final(health) or overdue:
+                final[target.replica] = health
+        if len(final) < len(targets):
+            sleep(_PAUSE_SECONDS)
+    return [final[target.replica] for target in targets]
+
+
+def _is_final(health: ReplicaHealth) -> bool:
+    return health.state in {"ready", "dead", "stopped", "unreachable", "hung"} or health.restarts > 0
+
+
+def _request(target: Target, secrets: Mapping[str, str]) -> dict[str, Any]:
+    probe = engines.load(target.service.engine).token_probe(target.service)
+    key = target.service.api_key
+    return {
+        "name": target.replica,
+        "container": target.container,
+        "directory": target.directory,
+        "port": target.port,
+        "alive_path": probe.alive_path,
+        "token_path": probe.token_path,
+        "body": probe.body,
+        "seconds": target.service.token_within_seconds,
+        "api_key": secrets.get(key.secret, "") if key else "",
+    }

@@ -1,0 +1,1 @@
+"""Plan → nodes, through Ansible. The only package that starts Ansible."""

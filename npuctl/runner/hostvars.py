@@ -1,0 +1,61 @@
+"""The plan as a second inventory source: each node with the variables that the plan computed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from npuctl.plan.model import Step
+
+GROUP = "npuctl_changed"
+_ENTRY = {"create": "start", "recreate": "start", "start": "start", "stop": "stop", "remove": "remove"}
+
+
+def inventory_source(
+    steps: Sequence[Step], cluster: str, folders_to_remove: dict[str, list[str]] | None = None
+) -> dict[str, Any]:
+    """An Ansible inventory in which the group npuctl_changed holds every node with something to do.
+
+    Args:
+        steps: what to do; steps without an engine only remove their folder.
+        cluster: name of the cluster.
+        folders_to_remove: node → more folders to remove at the end.
+    """
+    hosts: dict[str, dict[str, Any]] = {}
+    for node in {step.node for step in steps} | set(folders_to_remove or {}):
+        own = [step for step in steps if step.node == node]
+        orphans = [step.directory for step in own if not step.engine]
+        hosts[node] = {
+            # Removals first: a replica that goes may hold the chips and the port of one that comes.
+            "npuctl_steps": [
+                step_variables(step, cluster)
+                for step in sorted(own, key=lambda step: step.action != "remove")
+                if step.engine
+            ],
+            "npuctl_folders_to_remove": orphans + (folders_to_remove or {}).get(node, []),
+        }
+    return {"all": {"children": {GROUP: {"hosts": dict(sorted(hosts.items()))}}}}
+
+
+def step_variables(step: Step, cluster: str) -> dict[str, Any]:
+    """One step as the roles engine_* take it (npuctl_step in their argument_specs)."""
+    variables: dict[str, Any] = {
+        "name": step.name,
+        "engine": step.engine,
+        "entry": _ENTRY[step.action],
+        "cluster": cluster,
+        "container": step.container,
+        "directory": step.directory,
+        "stop_grace_seconds": step.stop_grace_seconds,
+    }
+    if step.replica is not None:
+        container = step.replica.container
+        variables["files"] = [
+            {key: value for key, value in asdict(file).items() if key != "sha256" and value is not None}
+            for file in step.replica.files
+        ]
+        spec = {**container.described(), "labels": container.labels}
+        del spec["name"]
+        variables["spec"] = spec
+    return variables

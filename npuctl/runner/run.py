@@ -1,0 +1,119 @@
+"""Run a playbook and report what happened, event by event."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from npuctl.errors import PlayFailedError
+from npuctl.paths import content_root
+from npuctl.remote.inventory import Inventory
+from npuctl.remote.ssh import options
+from npuctl.runner.events import Event, read_event
+
+# More forks than this do not help: Ansible's main process hands out tasks one by one, about 9 ms each.
+_MOST_FORKS = 32
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a play did.
+
+    Attributes:
+        failed, unreachable: node → reason.
+        changed: node → outcomes of the tasks that changed something, in order.
+    """
+
+    failed: dict[str, str] = field(default_factory=dict)
+    unreachable: dict[str, str] = field(default_factory=dict)
+    changed: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        """Take one event into account."""
+        if event.status == "failed":
+            self.failed.setdefault(event.node, f"{event.task}: {event.message or 'failed'}")
+        elif event.status == "unreachable":
+            self.unreachable.setdefault(event.node, event.message or "unreachable")
+        elif event.status == "changed":
+            self.changed.setdefault(event.node, []).append(event.message or event.task)
+
+
+def run_playbook(
+    inventory: Inventory,
+    playbook: str,
+    source: dict[str, Any],
+    run_folder: Path,
+    on_event: Callable[[Event], None],
+    *,
+    check: bool = False,
+) -> Outcome:
+    """Run a playbook of playbooks/ on the nodes that `source` names.
+
+    The source is written to RUN_FOLDER/plan.json, so that the step can be replayed by hand; it holds no
+    secret: the roles take those from the inventory's vault on the way.
+
+    Raises:
+        PlayFailedError: Ansible itself could not run.
+        KeyboardInterrupt: the play was cancelled by the person; Ansible has ended.
+    """
+    import ansible_runner  # noqa: PLC0415  0.06 s of CPU that only changes pay
+
+    plan_file = run_folder / "plan.json"
+    plan_file.write_text(json.dumps(source, indent=1, ensure_ascii=False), encoding="utf-8")
+    outcome = Outcome()
+    errors: list[str] = []
+
+    def take(raw: dict[str, Any]) -> bool:
+        event = read_event(raw)
+        if event is not None:
+            outcome.add(event)
+            on_event(event)
+        elif raw.get("event") in {"error", "verbose"} and "ERROR" in raw.get("stdout", ""):
+            errors.append(raw["stdout"])
+        return False  # the runner need not keep it as a file: most of its cost is that
+
+    hosts = source["all"]["children"]["npuctl_changed"]["hosts"]
+    forks = max(1, min(len(hosts), _MOST_FORKS))
+    result = ansible_runner.run(
+        private_data_dir=str(run_folder / "runner"),
+        project_dir=str(content_root()),
+        playbook=f"playbooks/{playbook}",
+        inventory=[str(inventory.folder), str(plan_file)],
+        envvars=_environment(inventory),
+        cmdline=f"--forks {forks}" + (" --check --diff" if check else ""),
+        event_handler=take,
+        quiet=True,
+        suppress_env_files=True,
+    )
+    if result.status == "canceled":
+        raise KeyboardInterrupt
+    if result.status != "successful" and not outcome.failed and not outcome.unreachable:
+        raise PlayFailedError(f"Ansible ended with {result.rc}: {_last_words(result, errors)}")
+    return outcome
+
+
+def _environment(inventory: Inventory) -> dict[str, str]:
+    root = content_root()
+    return {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "ANSIBLE_CONFIG": str(root / "ansible.cfg"),
+        # The same options as our own looks: one kept connection a node serves both.
+        "ANSIBLE_SSH_ARGS": shlex.join(options(inventory)),
+        "ANSIBLE_FORCE_COLOR": "0",
+    }
+
+
+def _last_words(result: Any, errors: list[str]) -> str:
+    if errors:
+        return errors[-1].strip()
+    with contextlib.suppress(OSError):
+        lines = [line for line in result.stdout.read().splitlines() if line.strip()]
+        return str(lines[-1]) if lines else "it said nothing"
+    return "it said nothing"

@@ -1,0 +1,1 @@
+"""What npuctl keeps beside the inventory: run folders, the journal, the lock."""

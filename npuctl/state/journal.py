@@ -1,0 +1,72 @@
+"""The append-only journal of a cluster, and the folders of its runs.
+
+A run is written down before it begins and when it ends: a run that has only a beginning was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+KEPT_RUNS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a verb that changes nodes."""
+
+    id: str
+    verb: str
+    folder: Path
+    journal: Path
+
+    def write(self, event: str, **details: Any) -> None:
+        """Append one line; it is on the disk when this returns."""
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "run": self.id,
+            "verb": self.verb,
+            "event": event,
+            **details,
+        }
+        descriptor = os.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, (json.dumps(line, ensure_ascii=False) + "\n").encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def begin_run(state: Path, verb: str, details: Mapping[str, Any]) -> Run:
+    """Make the run's folder (mode 0700), note the beginning, and forget all but the last runs' folders."""
+    runs = state / "runs"
+    runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for old in sorted(runs.iterdir())[: -KEPT_RUNS or None]:
+        shutil.rmtree(old, ignore_errors=True)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    run = Run(f"{stamp}-{verb}-{secrets.token_hex(2)}", verb, runs, state / "journal.jsonl")
+    run = Run(run.id, verb, runs / run.id, run.journal)
+    run.folder.mkdir(mode=0o700)
+    run.write("begun", **details)
+    return run
+
+
+def read_journal(state: Path) -> list[dict[str, Any]]:
+    """Every line of the journal; a line that a kill cut short is left out."""
+    path = state / "journal.jsonl"
+    if not path.is_file():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            continue
+    return lines
