@@ -51,6 +51,7 @@ def collect(request):
         processes = pool.submit(read_processes)
         facts = read_host()
         facts["files"] = read_files(request["root"])
+        facts["clusters"] = sorted(listdir(os.path.dirname(request["root"])))
         facts["paths"] = {path: kind(path) for path in request.get("paths") or []}
         facts["free_bytes"] = read_free_space(request["root"])
         facts["npu_smi"] = smi.result()
@@ -226,6 +227,7 @@ def describe(container):
         "engine": labels.get("npuctl.engine", ""),
         "service": labels.get("npuctl.service", ""),
         "replica": int(labels.get("npuctl.replica", "0")),
+        "port": int(labels.get("npuctl.port", "0")),
         "config": labels.get("npuctl.config", ""),
         "spec": labels.get("npuctl.spec", ""),
     }

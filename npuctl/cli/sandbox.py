@@ -80,7 +80,7 @@ def _up(options: argparse.Namespace) -> int:
 def _what_next(result: Up) -> str:
     folder = result.inventory
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    kept = "" if result.cluster_written else "\ncluster.yml: kept as it was (--force overwrites it)"
+    kept = "" if result.cluster_written else "\ncluster.yml: kept as you edited it (--force writes it anew)"
     engine = f"\nengine image: {result.engine_image}" if result.engine_image else ""
     return f"inventory: {shown}{engine}{kept}\nup after {result.seconds:.0f} s"
 

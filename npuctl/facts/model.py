@@ -83,6 +83,7 @@ class ContainerFacts(Frozen):
     engine: str = ""
     service: str = ""
     replica: int = 0
+    port: int = 0
     config: str = ""
     spec: str = ""
 
@@ -115,6 +116,7 @@ class NodeFacts(Frozen):
     docker: DockerFacts = DockerFacts()
     images: list[str] = Field(default_factory=list)
     containers: list[ContainerFacts] = Field(default_factory=list)
+    clusters: list[str] = Field(default_factory=list, description="Clusters that have files on the node.")
     files: dict[str, FileFacts] = Field(default_factory=dict)
     paths: dict[str, Literal["file", "directory", "other", "absent"]] = Field(default_factory=dict)
     free_bytes: dict[str, int] = Field(default_factory=dict)

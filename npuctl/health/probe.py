@@ -16,6 +16,9 @@ from npuctl.spec.models import Service
 
 _CONNECTION_SECONDS = 20
 _PAUSE_SECONDS = 1.0
+_PATIENCE_TOKENS = 2
+_FINAL = frozenset({"ready", "dead", "stopped"})
+_DOUBTFUL = frozenset({"hung", "degraded", "unreachable"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +68,28 @@ def wait_until_ready(
     """Ask again until every replica is ready, has failed, or has used up its time.
 
     A replica whose process ended is not waited for: its container restarts for ever, but it failed within
-    seconds, and the last log lines say why.
+    seconds, and the last log lines say why. One that is hung, degraded or unreachable gets the time of two
+    tokens to come round: the first token of a fresh engine is slow, and a network may blink.
     """
     began = clock()
+    bad_since: dict[str, float] = {}
     final: dict[str, ReplicaHealth] = {}
     while waiting := [target for target in targets if target.replica not in final]:
         for target, health in zip(waiting, ask_replicas(inventory, waiting), strict=True):
             on_state(health)
-            overdue = clock() - began > target.service.ready_within_seconds
-            if _is_final(health) or overdue:
+            now = clock()
+            if health.state in _DOUBTFUL:
+                bad_since.setdefault(target.replica, now)
+            else:
+                bad_since.pop(target.replica, None)
+            lasted = now - bad_since.get(target.replica, now)
+            given_up = lasted > _PATIENCE_TOKENS * target.service.token_within_seconds
+            overdue = now - began > target.service.ready_within_seconds
+            if health.state in _FINAL or health.restarts > 0 or given_up or overdue:
                 final[target.replica] = health
         if len(final) < len(targets):
             sleep(_PAUSE_SECONDS)
     return [final[target.replica] for target in targets]
-
-
-def _is_final(health: ReplicaHealth) -> bool:
-    return health.state in {"ready", "dead", "stopped", "unreachable", "hung"} or health.restarts > 0
 
 
 def _request(target: Target, secrets: Mapping[str, str]) -> dict[str, Any]:

@@ -191,14 +191,14 @@ def _replica(
         node=seat.node,
         chips=seat.chips,
         port=seat.port,
-        container=_labelled(container, cluster, service, seat_place.index, tuple(files)),
+        container=_labelled(container, cluster, service, seat_place.index, seat.port, tuple(files)),
         directory=directory,
         files=tuple(files),
     )
 
 
 def _labelled(
-    container: Container, cluster: str, service: Service, index: int, files: tuple[File, ...]
+    container: Container, cluster: str, service: Service, index: int, port: int, files: tuple[File, ...]
 ) -> Container:
     described = container.described()
     labels = {
@@ -206,6 +206,7 @@ def _labelled(
         "npuctl.service": service.name,
         "npuctl.replica": str(index),
         "npuctl.engine": service.engine,
+        "npuctl.port": str(port),
         "npuctl.config": config_hash(described, files),
         "npuctl.spec": json.dumps(described, sort_keys=True, ensure_ascii=False),
     }

@@ -49,7 +49,9 @@ class _Node:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class Wish:
+    """What follows from the spec alone: which replica goes to which node, as its how-many-eth there."""
+
     service: Service
     index: int
     node: str
@@ -57,11 +59,18 @@ class _Wish:
 
     @property
     def name(self) -> str:
+        """SERVICE-INDEX."""
         return f"{self.service.name}-{self.index}"
 
     @property
     def size(self) -> int:
+        """Chips that it needs."""
         return self.service.topology.chips
+
+    @property
+    def port(self) -> int:
+        """The service's port for its first replica on a node, counting up for the next ones."""
+        return self.service.port + self.local
 
 
 def place(
@@ -80,37 +89,37 @@ def place(
         The places in the order of the spec, and every conflict found.
     """
     rooms = {name: _Node(facts, product) for name, (facts, product) in nodes.items()}
-    wishes = [wish for wish in _wishes(spec, hosts) if wish.node in rooms]
+    wanted = [wish for wish in wishes(spec, hosts) if wish.node in rooms]
     chosen: dict[tuple[str, int], tuple[int, ...]] = {}
     conflicts: list[Conflict] = []
-    fresh: list[_Wish] = []
-    for wish in wishes:
+    fresh: list[Wish] = []
+    for wish in wanted:
         if wish.service.chips is not None:
             conflicts += _take_written(wish, rooms[wish.node], chosen)
-    for wish in wishes:
+    for wish in wanted:
         if wish.service.chips is None and not _keep_present(wish, rooms[wish.node], spec.name, chosen):
             fresh.append(wish)
     for wish in fresh:
         conflicts += _take_free(wish, rooms[wish.node], chosen, spec.name)
     places = []
-    for wish in wishes:
+    for wish in wanted:
         conflicts += _take_port(wish, rooms[wish.node])
         chips = chosen.get((wish.service.name, wish.index))
         if chips is not None:
-            port = wish.service.port + wish.local
-            places.append(Place(wish.service.name, wish.index, wish.node, chips, port))
+            places.append(Place(wish.service.name, wish.index, wish.node, chips, wish.port))
     return places, conflicts
 
 
-def _wishes(spec: ClusterSpec, hosts: Mapping[str, Sequence[str]]) -> Iterator[_Wish]:
+def wishes(spec: ClusterSpec, hosts: Mapping[str, Sequence[str]]) -> Iterator[Wish]:
+    """Every replica with its node: replica i of a service goes to the i-th of its hosts, round and round."""
     for service in spec.services:
         names = hosts[service.name]
         for index in range(service.replicas):
-            yield _Wish(service, index, names[index % len(names)], index // len(names))
+            yield Wish(service, index, names[index % len(names)], index // len(names))
 
 
 def _take_written(
-    wish: _Wish, room: _Node, chosen: dict[tuple[str, int], tuple[int, ...]]
+    wish: Wish, room: _Node, chosen: dict[tuple[str, int], tuple[int, ...]]
 ) -> Iterator[Conflict]:
     written = wish.service.chips or []
     chips = tuple(written[wish.local * wish.size : (wish.local + 1) * wish.size])
@@ -140,7 +149,7 @@ def _take_written(
 
 
 def _keep_present(
-    wish: _Wish, room: _Node, cluster: str, chosen: dict[tuple[str, int], tuple[int, ...]]
+    wish: Wish, room: _Node, cluster: str, chosen: dict[tuple[str, int], tuple[int, ...]]
 ) -> bool:
     name = container_name(cluster, wish.service.name, wish.index)
     for container in room.facts.containers:
@@ -169,7 +178,7 @@ def chips_of_label(text: str) -> tuple[int, ...]:
 
 
 def _take_free(
-    wish: _Wish, room: _Node, chosen: dict[tuple[str, int], tuple[int, ...]], cluster: str
+    wish: Wish, room: _Node, chosen: dict[tuple[str, int], tuple[int, ...]], cluster: str
 ) -> Iterator[Conflict]:
     unusable = {chip.id: why for chip in room.facts.chips if (why := _unusable(chip, room, cluster))}
     free = [
@@ -216,8 +225,8 @@ def _choose(free: Sequence[int], size: int) -> tuple[int, ...] | None:
     return tuple(free[:size])
 
 
-def _take_port(wish: _Wish, room: _Node) -> Iterator[Conflict]:
-    port = wish.service.port + wish.local
+def _take_port(wish: Wish, room: _Node) -> Iterator[Conflict]:
+    port = wish.port
     if port > 65535:  # noqa: PLR2004  the highest TCP port
         yield Conflict(wish.service.name, wish.node, f"{wish.name} would get port {port}", "lower port")
     elif port in room.ports:

@@ -47,7 +47,7 @@ class Up:
     sandbox: Sandbox
     inventory: Path
     engine_image: str
-    cluster_written: bool
+    cluster_written: bool  # False: the user's own was kept
     seconds: float
 
 

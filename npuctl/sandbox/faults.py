@@ -29,9 +29,9 @@ ENGINE_FAULTS = {
     "slow": "the engine answers slowly; --value SECONDS a token",
     "http-500": "the engine answers with errors; --value SHARE of the requests, 0 to 1",
     "ignore-sigterm": "the engine does not stop when asked to",
-    "die-after": "the engine dies; --value SECONDS after its start",
+    "die-after": "the engine core dies after --value REQUESTS (default 1)",
 }
-_ENGINE_PARAMETERS = {"slow": "seconds_per_token", "http-500": "share", "die-after": "seconds"}
+_ENGINE_PARAMETERS = {"slow": "seconds_per_token", "http-500": "share", "die-after": "requests"}
 _ENGINE_FILE = f"{NPUSIM_STATE}/engine-faults.json"
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,40}")
 _EXPLAINED = re.compile(r"(?P<name>[a-z][a-z0-9-]+)\s+(?P<meaning>\S.*[^:])")
@@ -146,14 +146,14 @@ def _image_missing(node: Node, request: Request, progress: Progress) -> None:
 
 def _run_script(node: Node, script: Script, request: Request) -> None:
     value = request.value or ""
-    if (
-        script.takes_port
-        and (value or not request.clear)
-        and not (value.isdecimal() and int(value) in _PORTS)
-    ):
+    if script.takes_port and not _is_port(value) and not (request.clear and not value):
         raise UsageError(f"{request.fault} needs --value PORT, a number from 1 to 65535; got {value!r}")
     text = script.clear if request.clear else script.put
     docker.run("exec", node.container, "sh", "-ec", text, "fault", value)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and int(text) in _PORTS
 
 
 def _engine_fault(node: Node, request: Request) -> None:
@@ -200,10 +200,6 @@ def _npu_fault(node: Node, request: Request) -> None:
             f"{node.name} refused {request.fault!r}: {(done.stderr or done.stdout).decode().strip()[-400:]}",
             hint="npuctl sandbox fault --list",
         )
-    return (
-        done.stdout.decode().strip()
-        or f"{request.fault} {'cleared' if request.clear else 'put'} on {node.name}"
-    )
 
 
 def _clear_everything(sandbox: Sandbox, node: Node, request: Request, progress: Progress) -> str:

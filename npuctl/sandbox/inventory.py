@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,6 +37,11 @@ class Inventory:
     def hosts(self) -> Path:
         """The nodes and their addresses."""
         return self.folder / "hosts.yml"
+
+    @property
+    def seal(self) -> Path:
+        """The hash of the cluster.yml that was written here: another one was edited by its user."""
+        return self.folder / ".ssh" / "cluster.sha256"
 
     @property
     def cluster(self) -> Path:
@@ -81,11 +87,15 @@ def write(inventory: Inventory, sandbox: Sandbox, host_keys: Mapping[str, str]) 
 
 
 def write_cluster(inventory: Inventory, text: str, *, force: bool) -> bool:
-    """Write cluster.yml unless there is one; tell whether it was written."""
+    """Write cluster.yml, unless somebody edited the one that is there; tell whether it is `text` now."""
     if inventory.cluster.exists() and not force:
-        return False
+        present = inventory.cluster.read_text()
+        ours = inventory.seal.exists() and inventory.seal.read_text() == _seal(present)
+        if not ours:
+            return present == text
     inventory.cluster.parent.mkdir(parents=True, exist_ok=True)
     inventory.cluster.write_text(text)
+    inventory.seal.write_text(_seal(text))
     return True
 
 
@@ -121,6 +131,10 @@ def cluster_yaml(sandbox: Sandbox, *, engine: str, image: str, version: str) -> 
       # How `npuctl sandbox fault NODE engine-…` reaches the engine.
       mounts: ["{NPUSIM_STATE}:{NPUSIM_STATE}:ro"]
 """
+
+
+def _seal(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _keygen(*arguments: str) -> str:

@@ -30,7 +30,6 @@ COMMIT = [
     # Without a C++ compiler in the image there is nothing torch.compile could compile with.
     "ENV TORCHDYNAMO_DISABLE=1",
     "WORKDIR /workspace",
-    "STOPSIGNAL SIGTERM",
     "ENTRYPOINT []",
     'CMD ["/bin/bash"]',
     "LABEL npuctl.sandbox=engine-image",
@@ -68,6 +67,8 @@ def _install(container: str, base: str, work: Path, torch_index: str) -> list[st
     environment["TORCH_INDEX"] = torch_index
     return [
         *("docker", "run", "--name", container, "--network", "host", "--entrypoint", "/bin/bash"),
+        # Committed with the rest: a base that runs systemd may have another one.
+        *("--stop-signal", "SIGTERM"),
         *(word for path, place in mounts.items() for word in ("--volume", f"{path}:{place}")),
         # Not as --env: the commit would keep them.
         *(base, "-c", 'exec env "$@"', "env", *(f"{name}={value}" for name, value in environment.items())),

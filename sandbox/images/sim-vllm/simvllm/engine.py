@@ -17,7 +17,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from simvllm.journal import Journal
 from simvllm.proctitle import set_title
@@ -59,13 +59,14 @@ class Engine:
         self.ring.unlink(missing_ok=True)
 
 
-def start_engine(ranks: tuple[str, ...], devices: list[str], shm: Path) -> Engine:
+def start_engine(ranks: tuple[str, ...], devices: list[str], shm: Path, *, listener: int) -> Engine:
     """Fork the engine core, which forks the workers. The caller has no threads yet.
 
     Args:
         ranks: the workers' names.
         devices: one device file a rank, or none at all.
         shm: the folder of shared memory files.
+        listener: the API server's socket, which would stay open in orphans.
     """
     ring = shm / f"psm_{secrets.token_hex(4)}"
     ours, theirs = os.pipe()
@@ -74,10 +75,11 @@ def start_engine(ranks: tuple[str, ...], devices: list[str], shm: Path) -> Engin
         os.close(theirs)
         return Engine(pid, ours, ring)
     os.close(ours)
+    os.close(listener)
     _child(lambda: _core(ranks, devices, ring, theirs))
 
 
-def _child(body: Callable[[], int]) -> None:
+def _child(body: Callable[[], int]) -> NoReturn:
     """Run a forked process's body; never returns into the parent's code."""
     status = 1
     try:

@@ -71,7 +71,7 @@ class Server:
             return self._fail_to_start(CORE, "RuntimeError: NPU out of memory. Tried to allocate 1.25 GiB")
         devices = self._devices(settings)
         with contextlib.ExitStack() as cleanup:
-            engine = start_engine(settings.ranks, devices, self._around.shm)
+            engine = start_engine(settings.ranks, devices, self._around.shm, listener=api.fileno())
             cleanup.callback(engine.stop, ENGINE_GRACE_SECONDS)
             if not self._load(engine, settings):
                 return 0 if self._asked.is_set() else 1
@@ -131,7 +131,10 @@ class Server:
         service = Service(self._around.release, settings, self._faults, metrics, scheduler, writer)
         uvicorn(f"Started server process [{os.getpid()}]")
         uvicorn("Waiting for application startup.")
-        api.open(service)
+        try:
+            api.open(service)
+        except OSError as error:
+            raise StartError(f"OSError: {error}") from error
         threading.Thread(target=api.serve_forever, kwargs={"poll_interval": POLL_SECONDS}, daemon=True).start()
         uvicorn("Application startup complete.")
         return self._watch(api.socket, engine, service)

@@ -1,0 +1,149 @@
+"""Deploy and start: make the nodes match the plan, then wait for tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from npuctl.errors import CheckRefusedError, PlayFailedError, UnhealthyError, UnreachableError
+from npuctl.health.probe import Target, ask_replicas, wait_until_ready
+from npuctl.health.verdict import ReplicaHealth
+from npuctl.operate.look import View, look, target_of
+from npuctl.operate.progress import Emit, Notice
+from npuctl.operate.record import recorded
+from npuctl.plan.build import find_service
+from npuctl.plan.model import Finding, Step
+from npuctl.runner.hostvars import inventory_source
+from npuctl.runner.run import Outcome, run_playbook
+from npuctl.state.lock import hold_lock
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a deploy or a start did.
+
+    Attributes:
+        steps: the steps that were to be done; none when nothing had to change.
+        health: the replicas that were started, at the end.
+        left_out: steps that this verb does not do, and why.
+    """
+
+    view: View
+    steps: tuple[Step, ...]
+    outcome: Outcome = field(default_factory=Outcome)
+    health: tuple[ReplicaHealth, ...] = ()
+    left_out: tuple[str, ...] = ()
+    dry_run: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """By the worst thing that happened: a failed change, a silent engine, a silent node."""
+        if self.outcome.failed:
+            return PlayFailedError.exit_code
+        if any(health.state not in {"ready", "unreachable"} for health in self.health):
+            return UnhealthyError.exit_code
+        lost = self.view.plan.unreachable or self.outcome.unreachable
+        if lost or any(health.state == "unreachable" for health in self.health):
+            return UnreachableError.exit_code
+        return 0
+
+
+def deploy(
+    folder: Path,
+    emit: Emit,
+    *,
+    limit: Sequence[str] = (),
+    service: str | None = None,
+    dry_run: bool = False,
+) -> Applied:
+    """Make what the spec says true on every node that can be reached.
+
+    Raises:
+        CheckRefusedError: a check found an error; nothing was touched.
+        LockedError: another npuctl is changing this cluster.
+    """
+    return _apply("deploy", folder, emit, limit=limit, service=service, dry_run=dry_run)
+
+
+def start(folder: Path, emit: Emit, *, limit: Sequence[str] = (), service: str | None = None) -> Applied:
+    """Start what is deployed and stopped; nothing is made anew or reconfigured."""
+    return _apply("start", folder, emit, limit=limit, service=service, dry_run=False)
+
+
+def _apply(
+    verb: str, folder: Path, emit: Emit, *, limit: Sequence[str], service: str | None, dry_run: bool
+) -> Applied:
+    with hold_lock(folder.resolve() / ".npuctl", verb):
+        view = look(folder, emit, limit=limit)
+        chosen, left_out = _choose(verb, view, service)
+        _refuse(view, chosen)
+        if not chosen:
+            return Applied(view, (), left_out=left_out, dry_run=dry_run)
+        with recorded(view.inventory, verb, steps=_described(chosen), dry_run=dry_run) as run:
+            emit(Notice("apply", f"{len(chosen)} of {len(view.plan.steps)} replicas have something to do"))
+            source = inventory_source(chosen, view.plan.cluster)
+            outcome = run_playbook(view.inventory, "apply.yml", source, run.folder, emit, check=dry_run)
+            health = () if dry_run else _verify(view, chosen, outcome, emit)
+            applied = Applied(view, chosen, outcome, health, left_out, dry_run)
+            run.write(
+                "result",
+                exit_code=applied.exit_code,
+                failed=outcome.failed,
+                unreachable={**view.plan.unreachable, **outcome.unreachable},
+                replicas={entry.replica: entry.state for entry in health},
+            )
+            return applied
+
+
+def _choose(verb: str, view: View, service: str | None) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+    steps = view.plan.changes
+    if service is not None:
+        find_service(view.inventory.spec, service)
+        steps = tuple(step for step in steps if step.name.rpartition("-")[0] == service)
+    if verb == "deploy":
+        return steps, ()
+    chosen = tuple(step for step in steps if step.action == "start")
+    rest = [f"{step.name} on {step.node} needs {step.action}: npuctl deploy" for step in steps if step not in chosen]
+    return chosen, tuple(rest)
+
+
+def _refuse(view: View, chosen: Sequence[Step]) -> None:
+    touched = {step.name.rpartition("-")[0] for step in chosen}
+    errors = [
+        finding for finding in view.plan.errors if not finding.service or finding.service in touched or not chosen
+    ]
+    if errors:
+        count = "1 check" if len(errors) == 1 else f"{len(errors)} checks"
+        lines = "\n".join(describe_finding(finding) for finding in errors)
+        raise CheckRefusedError(f"{count} failed; no node was touched\n{lines}")
+
+
+def describe_finding(finding: Finding) -> str:
+    """A finding in three lines: where and what, what should be, what to do."""
+    where = finding.node + (f" NPU {finding.npu}" if finding.npu is not None else "")
+    return (
+        f"  {finding.severity} {finding.id} · {where}: {finding.seen}\n"
+        f"    expected: {finding.expected}\n    remedy: {finding.remedy}"
+    )
+
+
+def _verify(
+    view: View, chosen: Sequence[Step], outcome: Outcome, emit: Emit
+) -> tuple[ReplicaHealth, ...]:
+    """Wait for the replicas of the nodes that went well; look once at those of the nodes that did not."""
+    spec = view.inventory.spec
+    lost = {*outcome.failed, *outcome.unreachable}
+    started = [step for step in chosen if step.replica is not None]
+    good = [target_of(spec, step.replica) for step in started if step.replica and step.node not in lost]
+    bad: list[Target] = [
+        target_of(spec, step.replica) for step in started if step.replica and step.node in lost
+    ]
+    if good:
+        emit(Notice("ready", f"waiting for a token of {len(good)} replicas"))
+    health = wait_until_ready(view.inventory, good, emit)
+    return (*health, *ask_replicas(view.inventory, bad))
+
+
+def _described(steps: Sequence[Step]) -> list[dict[str, str]]:
+    return [{"node": step.node, "replica": step.name, "action": step.action} for step in steps]

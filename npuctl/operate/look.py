@@ -1,0 +1,109 @@
+"""Spec, nodes and plan of one cluster at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from npuctl.errors import UsageError
+from npuctl.facts.model import ClusterFacts
+from npuctl.health.probe import Target
+from npuctl.operate.progress import Emit, Notice
+from npuctl.plan.build import build_plan, find_service, refuse_bad_services, resolve_hosts
+from npuctl.plan.model import Plan, Replica, cluster_root, container_name
+from npuctl.plan.placement import wishes
+from npuctl.remote.inspect import inspect_nodes
+from npuctl.remote.inventory import Inventory, load_inventory
+from npuctl.spec.models import ClusterSpec
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One cluster: what was written, what is there, what would be done."""
+
+    inventory: Inventory
+    facts: ClusterFacts
+    plan: Plan
+
+
+def open_inventory(folder: Path, *, limit: Sequence[str] = ()) -> tuple[Inventory, list[str]]:
+    """The inventory, and the nodes that are meant (all of them, or those of --limit).
+
+    Raises:
+        UsageError: the inventory cannot be read, or --limit names no host or group of it.
+    """
+    inventory = load_inventory(folder)
+    nodes = list(inventory.hosts)
+    if limit:
+        wanted = [node for word in limit for node in inventory.groups.get(word, [word])]
+        unknown = [node for node in wanted if node not in inventory.hosts]
+        if unknown:
+            raise UsageError(
+                f"--limit names {', '.join(unknown)}, which the inventory does not have",
+                hint=f"its hosts: {', '.join(nodes)}",
+            )
+        nodes = [node for node in nodes if node in wanted]
+    return inventory, nodes
+
+
+def look(folder: Path, emit: Emit, *, limit: Sequence[str] = ()) -> View:
+    """Read, ask every node once, plan.
+
+    Raises:
+        UsageError: the inventory or the spec is wrong; no node was asked.
+    """
+    inventory, nodes = open_inventory(folder, limit=limit)
+    _refuse_bad_spec(inventory)
+    count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+    emit(Notice("inspect", f"asking {count}"))
+    facts = inspect_nodes(inventory, nodes)
+    return View(inventory, facts, plan_of(inventory, facts))
+
+
+def plan_of(inventory: Inventory, facts: ClusterFacts) -> Plan:
+    """The plan for these facts, whether just read or recorded."""
+    hosts = _hosts(inventory)
+    return build_plan(inventory.spec, hosts, facts, inventory.secrets, file=inventory.spec_file)
+
+
+def expected_replicas(inventory: Inventory, *, service: str | None = None) -> list[Target]:
+    """Every replica of the spec with its node and port: those follow from the spec alone."""
+    spec = inventory.spec
+    if service is not None:
+        find_service(spec, service)
+    return [
+        Target(
+            service=wish.service,
+            replica=wish.name,
+            node=wish.node,
+            port=wish.port,
+            container=container_name(spec.name, wish.service.name, wish.index),
+            directory=f"{cluster_root(spec.name)}/{wish.name}",
+        )
+        for wish in wishes(spec, _hosts(inventory))
+        if service in {None, wish.service.name}
+    ]
+
+
+def target_of(spec: ClusterSpec, replica: Replica) -> Target:
+    """The planned replica as something to ask for a token."""
+    return Target(
+        service=find_service(spec, replica.service),
+        replica=replica.name,
+        node=replica.node,
+        port=replica.port,
+        container=replica.container.name,
+        directory=replica.directory,
+    )
+
+
+def _hosts(inventory: Inventory) -> dict[str, list[str]]:
+    return resolve_hosts(
+        inventory.spec, inventory.groups, list(inventory.hosts), file=inventory.spec_file
+    )
+
+
+def _refuse_bad_spec(inventory: Inventory) -> None:
+    refuse_bad_services(inventory.spec, inventory.secrets, file=inventory.spec_file)
+    _hosts(inventory)
