@@ -2,6 +2,7 @@
 """One container of ours: started, stopped or absent; idempotent by the hash that the plan gave it."""
 
 import json
+import os
 
 from ansible.module_utils import npuctl_docker as docker
 from ansible.module_utils.basic import AnsibleModule
@@ -68,6 +69,7 @@ class Container:
             self.remove()
         if self.found is None:
             self.pull_if_absent()
+            self.make_caches()
             self.act(
                 "created", "POST", "/containers/create", query={"name": self.name}, body=create_body(self.spec)
             )
@@ -77,6 +79,14 @@ class Container:
             self.set_restart_policy("always")
         if not self.running():
             self.act("started", "POST", "/containers/{0}/start".format(self.name))
+
+    def make_caches(self):
+        """Make the cache folders that are absent."""
+        for mount in self.spec["mounts"]:
+            if mount["create"] and not os.path.isdir(mount["source"]):
+                self.done.append("made " + mount["source"])
+                if not self.check_mode:
+                    os.makedirs(mount["source"], mode=0o755)
 
     def pull_if_absent(self):
         """Pull the image when the node does not have it."""

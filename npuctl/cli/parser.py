@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         module = importlib.import_module(f"npuctl.cli.{name}")
         verb = verbs.add_parser(
             name,
+            aliases=getattr(module, "ALIASES", ()),
             help=module.HELP,
             description=module.HELP,
             epilog=f"example: {module.EXAMPLE}",

@@ -14,6 +14,7 @@ from npuctl.operate.progress import Emit, Notice
 from npuctl.operate.record import recorded
 from npuctl.plan.build import find_service
 from npuctl.plan.model import Finding, Step
+from npuctl.remote.inventory import state_folder
 from npuctl.runner.hostvars import inventory_source
 from npuctl.runner.run import Outcome, run_playbook
 from npuctl.state.lock import hold_lock
@@ -74,7 +75,7 @@ def start(folder: Path, emit: Emit, *, limit: Sequence[str] = (), service: str |
 def _apply(
     verb: str, folder: Path, emit: Emit, *, limit: Sequence[str], service: str | None, dry_run: bool
 ) -> Applied:
-    with hold_lock(folder.resolve() / ".npuctl", verb):
+    with hold_lock(state_folder(folder), verb):
         view = look(folder, emit, limit=limit)
         chosen, left_out = _choose(verb, view, service)
         _refuse(view, chosen)

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from npuctl.errors import UsageError
-from npuctl.facts.model import ClusterFacts
+from npuctl.facts.model import SCHEMA, ClusterFacts
 from npuctl.health.probe import Target
 from npuctl.operate.progress import Emit, Notice
 from npuctl.plan.build import build_plan, find_service, refuse_bad_services, resolve_hosts
@@ -65,6 +67,29 @@ def plan_of(inventory: Inventory, facts: ClusterFacts) -> Plan:
     """The plan for these facts, whether just read or recorded."""
     hosts = _hosts(inventory)
     return build_plan(inventory.spec, hosts, facts, inventory.secrets, file=inventory.spec_file)
+
+
+def read_facts(path: str) -> ClusterFacts:
+    """Facts that `npuctl inspect` wrote.
+
+    Raises:
+        UsageError: the file cannot be read, or is of another schema.
+    """
+    try:
+        facts = ClusterFacts.model_validate_json(Path(path).read_bytes())
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UsageError(
+            f"{path} is no file of facts: {where}: {first['msg']}", hint="npuctl inspect --save writes one"
+        ) from None
+    if facts.schema_version != SCHEMA:
+        raise UsageError(
+            f"{path} has schema {facts.schema_version}; this npuctl reads {SCHEMA}", hint="inspect again"
+        )
+    return facts
 
 
 def expected_replicas(inventory: Inventory, *, service: str | None = None) -> list[Target]:

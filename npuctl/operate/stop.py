@@ -17,7 +17,7 @@ from npuctl.plan.difference import step_for_container
 from npuctl.plan.model import ROOT, Action, Step, cluster_root
 from npuctl.plan.proof import Evidence, foreign_holders, prove_stopped
 from npuctl.remote.inspect import inspect_nodes
-from npuctl.remote.inventory import Inventory
+from npuctl.remote.inventory import Inventory, state_folder
 from npuctl.runner.hostvars import inventory_source
 from npuctl.runner.run import Outcome, run_playbook
 from npuctl.state.lock import hold_lock
@@ -59,7 +59,7 @@ def stop(
     folder: Path, emit: Emit, *, limit: Sequence[str] = (), service: str | None = None
 ) -> Stopped:
     """Stop our containers, keep them, and prove that nothing of them is left running."""
-    with hold_lock(folder.resolve() / ".npuctl", "stop"):
+    with hold_lock(state_folder(folder), "stop"):
         inventory, nodes = open_inventory(folder, limit=limit)
         if service is not None:
             find_service(inventory.spec, service)
@@ -78,7 +78,7 @@ def stop(
 
 def teardown(folder: Path, emit: Emit, *, limit: Sequence[str] = ()) -> Stopped:
     """Remove everything that npuctl put on the nodes for this cluster, and nothing else."""
-    with hold_lock(folder.resolve() / ".npuctl", "teardown"):
+    with hold_lock(state_folder(folder), "teardown"):
         inventory, nodes = open_inventory(folder, limit=limit)
         facts = _inspect(inventory, nodes, emit)
         cluster = inventory.spec.name

@@ -165,7 +165,7 @@ def _replica(
     launch = engines.load(service.engine).launch(service, seat)
     directory = f"{cluster_root(cluster)}/{service.name}-{seat_place.index}"
     files = [File(directory, "0750", kind="directory")]
-    mounts = [_mount(text) for text in launch.mounts]
+    mounts = [replace(mount, create=mount.source == service.cache) for mount in map(_mount, launch.mounts)]
     if launch.secret_env:
         path = f"{directory}/{SECRETS_FILE}"
         digest = hashlib.sha256(secrets_text(launch.secret_env, secrets).encode()).hexdigest()

@@ -171,7 +171,7 @@ def _port_free(name: str, facts: NodeFacts, replica: Replica) -> Iterator[Findin
 def _mounts_present(name: str, facts: NodeFacts, replica: Replica, service: Service) -> Iterator[Finding]:
     for mount in replica.container.mounts:
         kind = facts.paths.get(mount.source)
-        if kind != "absent" or mount.source == service.cache:
+        if kind != "absent" or mount.create:
             continue
         is_model = mount.source == service.model.path
         yield Finding(

@@ -17,11 +17,15 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One bind mount of a container."""
+    """One bind mount of a container.
+
+    `create`: the source is a cache folder, made where it is absent and kept at a teardown.
+    """
 
     source: str
     target: str
     read_only: bool = False
+    create: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,12 @@ class Inventory:
     @property
     def state(self) -> Path:
         """Where npuctl keeps journal, lock and run directories of this cluster."""
-        return self.folder / ".npuctl"
+        return state_folder(self.folder)
+
+
+def state_folder(folder: Path) -> Path:
+    """Journal, lock and run folders of the cluster in that inventory folder; Ansible skips hidden names."""
+    return folder.resolve() / ".npuctl"
 
 
 def find_folder(given: str | None) -> Path:

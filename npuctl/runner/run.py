@@ -79,10 +79,12 @@ def run_playbook(
             errors.append(raw["stdout"])
         return False  # the runner need not keep it as a file: most of its cost is that
 
+    private = run_folder / "runner"
+    private.mkdir(mode=0o700)
     hosts = source["all"]["children"]["npuctl_changed"]["hosts"]
     forks = max(1, min(len(hosts), _MOST_FORKS))
     result = ansible_runner.run(
-        private_data_dir=str(run_folder / "runner"),
+        private_data_dir=str(private),
         project_dir=str(content_root()),
         playbook=f"playbooks/{playbook}",
         inventory=[str(inventory.folder), str(plan_file)],

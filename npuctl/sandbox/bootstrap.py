@@ -27,6 +27,7 @@ _PULL_SECONDS = 60
 _REGISTRY_SECONDS = 8
 _TOOLBOX = "npuctl-sandbox/toolbox:host"
 _VOLUME = "npuctl-build-target"
+_CONTAINER = "npuctl-build-debootstrap"
 _KEYRING = "usr/share/keyrings/debian-archive-keyring.gpg"
 _HOST_FILES = ("alternatives", "ld.so.cache", "passwd", "group", "nsswitch.conf", "ssl")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -57,14 +58,14 @@ def make_minimal_image(tag: str, cache: Path, progress: Progress) -> None:
     progress.say(f"no image registry answers; making Debian 12 from {mirror} (about 1 min)")
     script, keyring = _debootstrap(cache)
     _make_toolbox()
-    docker.attempt("volume", "rm", "--force", _VOLUME)
+    _remove_leftovers()
     try:
         _run_debootstrap(script, keyring, mirror)
-        unpack = ["run", "--rm", "--label", f"{LABEL_BUILD}=1", "-v", f"{_VOLUME}:/target:ro", *_userland()]
-        pack = [*unpack, _TOOLBOX, "/usr/bin/tar", "-C", "/target/root", "--one-file-system", "-c", "."]
+        pack = ["run", "--rm", "--name", _CONTAINER, "--label", f"{LABEL_BUILD}=1", *_userland()]
+        pack += ["-v", f"{_VOLUME}:/target:ro", _TOOLBOX, "/usr/bin/tar", "-C", "/target/root", "-c", "."]
         docker.pipe(pack, ["import", "--change", 'CMD ["/bin/bash"]', "-", tag])
     finally:
-        docker.attempt("volume", "rm", "--force", _VOLUME)
+        _remove_leftovers()
         docker.attempt("image", "rm", _TOOLBOX)
 
 
@@ -90,10 +91,8 @@ def _pull(progress: Progress) -> bool:
 
 def _run_debootstrap(script: Path, keyring: Path, mirror: str) -> None:
     folder = script.parents[2]  # …/usr/sbin/debootstrap, with …/usr/share/debootstrap beside it
-    name = "npuctl-build-debootstrap"
-    docker.attempt("rm", "--force", "--volumes", name)
     done = docker.attempt(
-        *("run", "--rm", "--name", name, "--label", f"{LABEL_BUILD}=1", "--network", "host"),
+        *("run", "--rm", "--name", _CONTAINER, "--label", f"{LABEL_BUILD}=1", "--network", "host"),
         # debootstrap makes device nodes, mounts /proc in its target and changes root into it.
         *("--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"),
         *("--security-opt", "seccomp=unconfined"),
@@ -116,6 +115,12 @@ def _run_debootstrap(script: Path, keyring: Path, mirror: str) -> None:
             hint=f"is {mirror} a Debian mirror that holds {apt.SUITE}, and reachable from here? "
             f"Or load an image by hand: docker pull {PULLED}",
         )
+
+
+def _remove_leftovers() -> None:
+    """Remove what an interrupted run left: its container goes on working when its client is killed."""
+    docker.attempt("rm", "--force", "--volumes", _CONTAINER)
+    docker.attempt("volume", "rm", "--force", _VOLUME)
 
 
 def _debootstrap(cache: Path) -> tuple[Path, Path]:

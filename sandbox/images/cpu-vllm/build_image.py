@@ -30,7 +30,6 @@ COMMIT = [
     # Without a C++ compiler in the image there is nothing torch.compile could compile with.
     "ENV TORCHDYNAMO_DISABLE=1",
     "WORKDIR /workspace",
-    "ENTRYPOINT []",
     'CMD ["/bin/bash"]',
     "LABEL npuctl.sandbox=engine-image",
 ]
@@ -66,12 +65,12 @@ def _install(container: str, base: str, work: Path, torch_index: str) -> list[st
     mounts = {HERE: f"{MOUNTS}/source:ro", work: f"{MOUNTS}/work", **mounts}
     environment["TORCH_INDEX"] = torch_index
     return [
-        *("docker", "run", "--name", container, "--network", "host", "--entrypoint", "/bin/bash"),
-        # Committed with the rest: a base that runs systemd may have another one.
-        *("--stop-signal", "SIGTERM"),
+        *("docker", "run", "--name", container, "--network", "host"),
+        # Committed with the rest; a base that runs systemd may have others.
+        *("--entrypoint", "", "--stop-signal", "SIGTERM"),
         *(word for path, place in mounts.items() for word in ("--volume", f"{path}:{place}")),
         # Not as --env: the commit would keep them.
-        *(base, "-c", 'exec env "$@"', "env", *(f"{name}={value}" for name, value in environment.items())),
+        *(base, "env", *(f"{name}={value}" for name, value in environment.items())),
         *("bash", f"{MOUNTS}/source/install.sh", MOUNTS),
     ]
 

@@ -40,7 +40,6 @@ install -m 0644 "$source/hold_devices.py" "$packages/npuctl_hold_devices.py"
 echo 'import npuctl_hold_devices' >"$packages/npuctl_hold_devices.pth"
 mkdir -p /workspace
 
-$venv/bin/pip uninstall -q -y setuptools 2>/dev/null || true
 rm -rf "$packages"/torch/include "$packages"/torch/share "$packages"/torch/test
 find $venv -depth -type d \( -name tests -o -name test \) -path '*/site-packages/*' \
     -not -path '*/torch/*' -not -path '*/vllm/*' -exec rm -rf {} +

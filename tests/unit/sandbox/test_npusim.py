@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from npuctl.hardware.catalog import PRODUCTS, identify
 from npuctl.hardware.npu_smi import DriverUnusableError, NpuSmiInfo, parse_info, parse_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BIN = Path(__file__).resolve().parents[3] / "sandbox" / "node" / "npusim" / "bin"
 
@@ -63,34 +68,47 @@ class Node:
         return answer
 
 
-def make(tmp_path: Path, product: str) -> Node:
-    node = Node(tmp_path)
-    node.npusim("init", "--product", product, "--node-index", "3")
-    node.npusim("boot")
-    return node
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Node]:
+    """A booted node of each product, shared: for tests that only ask."""
+
+    @cache
+    def make(product: str) -> Node:
+        node = Node(tmp_path_factory.mktemp(product))
+        node.npusim("init", "--product", product, "--node-index", "3")
+        node.npusim("boot")
+        return node
+
+    return make
 
 
 @pytest.fixture
-def a2(tmp_path: Path) -> Node:
-    return make(tmp_path, "a2")
+def own(pristine: Callable[[str], Node], tmp_path: Path) -> Callable[[str], Node]:
+    """The same as a copy of the test's own: for tests that change something."""
+    return lambda product: Node(shutil.copytree(pristine(product).root, tmp_path / product))
 
 
 @pytest.fixture
-def a3(tmp_path: Path) -> Node:
-    return make(tmp_path, "a3")
+def a2(own: Callable[[str], Node]) -> Node:
+    return own("a2")
 
 
 @pytest.fixture
-def duo(tmp_path: Path) -> Node:
-    return make(tmp_path, "310p")
+def a3(own: Callable[[str], Node]) -> Node:
+    return own("a3")
+
+
+@pytest.fixture
+def duo(own: Callable[[str], Node]) -> Node:
+    return own("310p")
 
 
 # -- a new node ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("product", PRODUCTS[:3], ids=lambda product: product.key)
-def test_a_new_node_is_idle_healthy_and_recognised(product: Any, tmp_path: Path) -> None:
-    info = make(tmp_path, product.key).info()
+def test_a_new_node_is_idle_healthy_and_recognised(product: Any, pristine: Callable[[str], Node]) -> None:
+    info = pristine(product.key).info()
     assert info.complete
     assert (info.version, info.driver_version) == ("25.5.2", "25.5.2")
     assert len(info.chips) == product.chips_per_server
@@ -101,8 +119,8 @@ def test_a_new_node_is_idle_healthy_and_recognised(product: Any, tmp_path: Path)
 
 
 @pytest.mark.parametrize("key", ["a2", "a3", "310p"])
-def test_the_mapping_lists_the_chips_of_the_table(key: str, tmp_path: Path) -> None:
-    node = make(tmp_path, key)
+def test_the_mapping_lists_the_chips_of_the_table(key: str, pristine: Callable[[str], Node]) -> None:
+    node = pristine(key)
     mapping = parse_mapping(node.smi("info", "-m"))
     assert [(row.npu, row.chip) for row in mapping] == [(c.npu, c.chip) for c in node.info().chips]
     assert [row.logic_id for row in mapping] == list(range(len(mapping)))
@@ -190,7 +208,7 @@ def test_memory_rises_while_a_process_holds_a_chip_and_falls_after(a2: Node) -> 
         (2, holder.pid, 57000),
         (5, holder.pid, 57000),
     ]
-    assert {p.name for p in held.processes} == {Path(sys.executable).resolve().name[:15]}
+    assert all(p.name.startswith("python") for p in held.processes)
     assert f"Process id:{holder.pid} " in shown
     assert "HBM Usage Rate(%)              : 92\n" in usages
     assert sorted(p.memory_mb for p in crowd) == [129, 57000]
@@ -233,8 +251,8 @@ def test_super_pod_ids_follow_the_published_rule(a3: Node) -> None:
 
 @pytest.mark.parametrize("kind", ["board", "common", "ecc", "health", "memory", "proc-mem", "usages"])
 @pytest.mark.parametrize("key", ["a2", "a3", "310p"])
-def test_every_query_answers_on_every_product(key: str, kind: str, tmp_path: Path) -> None:
-    node = make(tmp_path, key)
+def test_every_query_answers_on_every_product(key: str, kind: str, pristine: Callable[[str], Node]) -> None:
+    node = pristine(key)
     npu = str(node.info().npus[1])
     for chip in (["-c", "0"], []):
         assert fields(node.smi("info", "-t", kind, "-i", npu, *chip))
@@ -256,7 +274,7 @@ def test_topology_is_a_matrix_of_the_chips(a2: Node) -> None:
     [
         ("a2", "info -t board -i 8", "Invalid card id."),
         ("a2", "info -t board -i x", "Invalid card id."),
-        ("a2", "info -t board -i 0 -c 7", "Error parameter of -c"),
+        ("a2", "info -t board -i 0 -c 7", "Invalid chip id.\nError parameter of -c\n"),
         ("a2", "info -t board", "Error parameter of -i"),
         ("a2", "info -t nonsense -i 0", "Error parameter of -t"),
         ("a2", "info -x", "Error parameter of -x"),
@@ -269,9 +287,9 @@ def test_topology_is_a_matrix_of_the_chips(a2: Node) -> None:
     ],
 )
 def test_what_the_real_npu_smi_refuses_is_refused(
-    key: str, arguments: str, says: str, tmp_path: Path
+    key: str, arguments: str, says: str, pristine: Callable[[str], Node]
 ) -> None:
-    done = make(tmp_path, key).run("npu-smi", *arguments.split())
+    done = pristine(key).run("npu-smi", *arguments.split())
     assert done.returncode != 0
     assert done.stdout.startswith(says)
 
@@ -299,18 +317,24 @@ def test_npu_smi_is_cheap_to_call(a3: Node) -> None:
         ("-mtu -g", "mtu:1500\n"),
         (
             "-tls -g",
-            "dev_id:2, tls switch[0](0:disable, 1:enable), tls preconfigured[1](0:non-preset, 1:preset), "
-            "tls alarm time threshold[60]days\n",
+            (
+                "dev_id:2, tls switch[0](0:disable, 1:enable), tls preconfigured[1](0:non-preset, 1:preset), "
+                "tls alarm time threshold[60]days\n"
+            ),
         ),
         (
             "-ping -g address 10.20.4.11",
-            "device 2 PING 10.20.4.11\nrecv seq=0,time=0.137000ms\nrecv seq=1,time=0.096000ms\n"
-            "recv seq=2,time=0.055000ms\n3 packets transmitted, 3 received, 0.00% packet loss\n",
+            (
+                "device 2 PING 10.20.4.11\nrecv seq=0,time=0.137000ms\nrecv seq=1,time=0.096000ms\n"
+                "recv seq=2,time=0.055000ms\n3 packets transmitted, 3 received, 0.00% packet loss\n"
+            ),
         ),
     ],
 )
-def test_queries_answer_in_the_tools_words(a2: Node, arguments: str, answer: str) -> None:
-    assert a2.hccn("-i", "2", *arguments.split()) == answer
+def test_queries_answer_in_the_tools_words(
+    pristine: Callable[[str], Node], arguments: str, answer: str
+) -> None:
+    assert pristine("a2").hccn("-i", "2", *arguments.split()) == answer
 
 
 def test_statistics_records_and_neighbours(a2: Node) -> None:
@@ -362,19 +386,38 @@ def test_recovery_reads_hccn_conf_again(a2: Node) -> None:
 def test_a_list_of_peers_says_who_answers(a3: Node) -> None:
     peers = {"10.20.4.11": "ok", "10.20.5.11": "fault"}
     (a3.root / "var/lib/npusim/peers.json").write_text(json.dumps(peers), encoding="utf-8")
-    assert "3 received" in a3.hccn("-i", "0", "-ping", "-g", "address", "10.20.4.11")
+    assert "3 received, 0.00% packet loss" in a3.hccn(
+        "-i", "0", "-ping", "-g", "address", "10.20.4.11", "pkt", "64"
+    )
     for unreachable in ("10.20.5.11", "10.20.6.11"):
         lost = a3.run("hccn_tool", "-i", "0", "-ping", "-g", "address", unreachable)
-        assert lost.returncode != 0
+        assert (lost.returncode, lost.stderr) == (1, "Command execute failed!\n")
         assert lost.stdout.endswith("3 packets transmitted, 0 received, 100.00% packet loss\n")
-    assert "3 received, 0.00% packets loss" in a3.hccn("-i", "0", "-hccs_ping", "-g", "address", "10.20.4.11")
-    assert a3.run("hccn_tool", "-i", "0", "-hccs_ping", "-g", "address", "10.20.5.11").returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("words", "result"),
+    [
+        ("address 192.4.3.184", "3 packets transmitted, 3 received, 0.00% packets loss"),
+        (
+            f"sdid {4 << 22 | 7 << 18 | 1 << 16 | 15} cnt 2",
+            "2 packets transmitted, 2 received, 0.00% packets loss",
+        ),
+        # As in the tool's source: when everything was lost it still ends well.
+        ("address 192.5.2.199", "3 packets transmitted, 0 received, 100.00% packets loss"),
+        (f"sdid {5 << 22}", "3 packets transmitted, 0 received, 100.00% packets loss"),
+    ],
+)
+def test_pings_inside_a_super_pod(a3: Node, words: str, result: str) -> None:
+    peers = {"192.4.3.184": "ok", "192.5.2.199": "fault"}
+    (a3.root / "var/lib/npusim/peers.json").write_text(json.dumps(peers), encoding="utf-8")
+    assert result in a3.hccn("-i", "0", "-hccs_ping", "-g", *words.split()).splitlines()
 
 
 def test_an_a3_has_sixteen_ports_in_two_networks_and_a_virtual_one(a3: Node) -> None:
     assert a3.hccn("-i", "14", "-ip", "-g").startswith("ipaddr:10.20.3.25\n")
     assert a3.hccn("-i", "15", "-ip", "-g").startswith("ipaddr:10.21.3.26\n")
-    assert a3.hccn("-i", "15", "-vnic", "-g").startswith("vnic link status: UP\nvnic ipaddr: 192.168.3.214\n")
+    assert a3.hccn("-i", "15", "-vnic", "-g").startswith("vnic link status: UP\nvnic ipaddr: 192.3.3.184\n")
 
 
 @pytest.mark.parametrize(
@@ -407,14 +450,18 @@ def test_an_a3_has_sixteen_ports_in_two_networks_and_a_virtual_one(a3: Node) -> 
         ("a2", "-i 0 -link -s sideways", "Get invalid parameters!"),
         ("a2", "-i 0 -net_health -s up", "Get unknown option!"),
         ("a2", "-i 0 -ping -g address nowhere", "The ip address you configured is invalid!"),
+        ("a2", "-i 0 -ping -g", "Get invalid parameters!"),
+        ("a2", "-i 0 -ping -g address 10.20.0.1 pkt 65508", "Get invalid parameters!"),
+        ("a3", "-i 0 -hccs_ping -g sdid 1", "Get invalid parameters!"),
+        ("a3", "-i 0 -hccs_ping -g address 192.4.3.184 sdid 0", "Get invalid parameters!"),
         ("a2", "-i 0 -vnic -g", "The command is not supported on this product."),
         ("310p", "-i 0 -ip -g", "The command is not supported on this product."),
     ],
 )
 def test_what_the_real_hccn_tool_refuses_is_refused(
-    key: str, arguments: str, says: str, tmp_path: Path
+    key: str, arguments: str, says: str, pristine: Callable[[str], Node]
 ) -> None:
-    done = make(tmp_path, key).run("hccn_tool", *arguments.split())
+    done = pristine(key).run("hccn_tool", *arguments.split())
     assert done.returncode != 0
     assert (done.stdout + done.stderr).startswith(says)
 
@@ -552,8 +599,8 @@ def test_a_driver_on_disk_runs_after_the_next_boot(a2: Node) -> None:
     ],
 )
 def test_the_switchboard_refuses_what_it_does_not_know(a2: Node, arguments: str, says: str) -> None:
-    before = a2.show()
+    state = a2.text("var/lib/npusim/state.json")
     done = a2.run("npusim", *arguments.split())
     assert done.returncode == 2
     assert says in done.stderr
-    assert a2.show() == before
+    assert a2.text("var/lib/npusim/state.json") == state

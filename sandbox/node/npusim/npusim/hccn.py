@@ -29,7 +29,8 @@ from npusim.state import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_OK = 0
+_SUCCESS = "Cmd executed successfully!"
+_SUPER_POD_SERVERS = 48
 _PINGS = 3
 _MTU_RANGE = (68, 9702)
 _LONGEST_ID = 2
@@ -95,14 +96,13 @@ def main(arguments: list[str]) -> int:
     except NotInitialisedError:
         print("Cmd execute failed!", file=sys.stderr)
         return 1
-    text, code = answer
-    print(text)
-    return code
+    print(answer)
+    return 0
 
 
-def _answer(arguments: list[str], *, busy: bool) -> tuple[str, int]:
+def _answer(arguments: list[str], *, busy: bool) -> str:
     if arguments in (["-h"], ["--help"]):
-        return _help(), _OK
+        return _help()
     if not arguments:
         raise _FailedError(f"Get invalid major cmd number. Please check your input.\n{_SEE_HELP}", 2)
     if arguments[0] not in {"-i", "-a"}:
@@ -128,32 +128,31 @@ def _answer(arguments: list[str], *, busy: bool) -> tuple[str, int]:
     return _run(known, _Call(state, kind, device, command, words))
 
 
-def _run(known: _Command, call: _Call) -> tuple[str, int]:
+def _run(known: _Command, call: _Call) -> str:
     if not call.words:
         raise _wrong_count(call.command)
     operation, words = call.words[0], call.words[1:]
     if operation == "-g" and known.get:
         if words and not known.takes_words:
             raise _wrong_count(call.command)
-        text = known.get(call._replace(words=words))
-        return text, _PING_FAILED if text.endswith("100.00% packet loss") else _OK
+        return known.get(call._replace(words=words))
     changes = known.set
     if changes is not None and (operation == "-s" or call.command == "-cfg"):
         words = call.words if call.command == "-cfg" else words
         with changing() as state:
             changes(call._replace(state=state, words=words))
-        return "Cmd executed successfully!", _OK
+        return _SUCCESS
     raise _FailedError(f"Get unknown option!\n{_needs(call.command)}", 3)
 
 
-def _recover_all(arguments: list[str]) -> tuple[str, int]:
+def _recover_all(arguments: list[str]) -> str:
     if arguments != ["-cfg", "recovery"]:
         raise _FailedError(f"Get invalid major cmd.\n{_SEE_HELP}", 3)
     with changing() as state:
         for device in state["ports"]:
             if is_present(state, int(device)):
                 _recover(state, int(device))
-    return "Cmd executed successfully!", _OK
+    return _SUCCESS
 
 
 def _device(text: str) -> int:
@@ -318,17 +317,19 @@ def _get_link_stat(call: _Call) -> str:
 
 
 def _get_vnic(call: _Call) -> str:
+    # The rule stands in the tool's source: server, 2 + die, 199 - device.
+    address = f"192.{call.state['node_index']}.{2 + call.device % 2}.{199 - call.device}"
     return (
         f"vnic link status: {'UP' if call.link_is_up else 'DOWN'}\n"
-        f"vnic ipaddr: 192.168.{call.state['node_index']}.{199 + call.device}\nvnic netmask: 255.255.0.0"
+        f"vnic ipaddr: {address}\nvnic netmask: 255.0.0.0"
     )
 
 
-_PING_FAILED = 0xEA  # the low byte of -EINVAL
-
-
 def _ping(call: _Call) -> str:
-    address = _address(call.value_of("address"))
+    given = _pairs(call, {"address": None, "pkt": (0, 65507)})
+    if "address" not in given:
+        raise _invalid_parameters(call.command)
+    address = _address(given["address"])
     head = f"device {call.device} PING {address}"
     if call.link_is_up and _reaches(address):
         answers = [f"recv seq={n},time=0.{137 - 41 * n:03d}000ms" for n in range(_PINGS)]
@@ -337,27 +338,63 @@ def _ping(call: _Call) -> str:
         )
     why = "recv time out seq" if call.link_is_up else "Destination Host Unreachable seq"
     answers = [f"{why}={n}" for n in range(_PINGS)]
-    return "\n".join([head, *answers, f"{_PINGS} packets transmitted, 0 received, 100.00% packet loss"])
+    print("\n".join([head, *answers, f"{_PINGS} packets transmitted, 0 received, 100.00% packet loss"]))
+    raise _FailedError("Command execute failed!", 1)
 
 
 def _hccs_ping(call: _Call) -> str:
-    if call.words[:1] == ["sdid"]:
-        target = call.value_of("sdid")
-        if not target.isdecimal():
-            raise _invalid_parameters(call.command)
-        reached = True
-    else:
-        target = _address(call.value_of("address"))
-        reached = _reaches(target)
+    """Ends well even when every packet was lost, and says so: the figures alone tell."""
+    given = _pairs(
+        call,
+        {
+            "address": None,
+            "sdid": (0, 0xFFFFFFFF),
+            "pkt": (1792, 3000),
+            "cnt": (1, 1000),
+            "interval": (0, 10),
+            "timeout": (1, 20000),
+        },
+    )
+    if ("address" in given) == ("sdid" in given):
+        raise _invalid_parameters(call.command)
+    address = _address(given["address"]) if "address" in given else _vnic_address(int(given["sdid"]))
+    if not address:
+        raise _invalid_parameters(call.command)
+    reached = call.link_is_up and _reaches(address)
+    count = int(given.get("cnt", str(_PINGS)))
     result = "This pkt ping success!" if reached else "This pkt check recv msg fail!"
     time_us = "13.120us" if reached else "0.000us"
-    lines = [f"device {call.device} PING {target}", ""]
-    for sequence in range(_PINGS):
+    lines = [f"device {call.device} PING {address}", ""]
+    for sequence in range(count):
         lines += [result, f"recv seq {sequence}, time = {time_us}, L1 plane check result = 0x0", ""]
-    received, loss = (_PINGS, "0.00") if reached else (0, "100.00")
-    lines.append(f"{_PINGS} packets transmitted, {received} received, {loss}% packets loss")
+    received, loss = (count, "0.00") if reached else (0, "100.00")
+    lines.append(f"{count} packets transmitted, {received} received, {loss}% packets loss")
     lines += [f"{name} time {time_us}" for name in ("max", "min", "average", "TP95")]
-    return "\n".join(lines)
+    return "\n".join([*lines, _SUCCESS])
+
+
+def _vnic_address(sdid: int) -> str:
+    """The address that belongs to a super pod device id; empty when there is no such id."""
+    server, card, chip, device = sdid >> 22 & 0xFF, sdid >> 18 & 0xF, sdid >> 16 & 0x3, sdid & 0xFFFF
+    if server >= _SUPER_POD_SERVERS or card * 2 + chip != device:
+        return ""
+    return f"192.{server}.{2 + chip}.{199 - device}"
+
+
+def _pairs(call: _Call, known: dict[str, tuple[int, int] | None]) -> dict[str, str]:
+    """The words as names and values; a name with bounds has a whole number within them."""
+    if len(call.words) % 2:
+        raise _wrong_count(call.command)
+    given = dict(zip(call.words[::2], call.words[1::2], strict=True))
+    for name, value in given.items():
+        bounds = known.get(name)
+        digits = len(str(bounds[1])) if bounds else 0
+        good = bounds is None or (
+            value.isdecimal() and len(value) <= digits and bounds[0] <= int(value) <= bounds[1]
+        )
+        if name not in known or not good:
+            raise _invalid_parameters(call.command)
+    return given
 
 
 # -- settings --------------------------------------------------------------------------------------
@@ -497,9 +534,11 @@ _COMMANDS = {
     "-lldp": _Command("   [-g]        : get lldp cfg \n", _get_lldp, None),
     "-stat": _Command("   [-g]        : get packet statistics\n", _get_stat, None),
     "-link_stat": _Command("   [-g]        : get link history statistics\n", _get_link_stat, None),
-    "-speed": _Command("   [-g]        : get speed of the eth port\n", _get_speed, None),
+    "-speed": _Command("   [-g]        : get the speed of eth ports\n", _get_speed, None),
     "-ping": _Command(
-        "   [-g]        : ping test\n       address %s : IPv4 address, such as x.x.x.x\n",
+        "   [-g]                : get ping result\n"
+        "       address %s      : set net detect IPv4 ip address, such as x.x.x.x\n"
+        "      pkt %d           : ping cfg, the packet data length, [0 ~ 65507]\n",
         _ping,
         None,
         takes_words=True,
@@ -508,9 +547,15 @@ _COMMANDS = {
         "   [-g]        : get vnic link status, ip address and netmask \n", _get_vnic, None, a3_only=True
     ),
     "-hccs_ping": _Command(
-        "   [-g]        : hccs ping test\n"
-        "       address %s : IPv4 address, such as x.x.x.x\n"
-        "       sdid %d    : super pod device id\n",
+        "   [-g]                : get the supernodes ping result\n"
+        "       address   %s    : set net detect IPv4 ip address, such as x.x.x.x\n"
+        "       or\n"
+        "       sdid      %s    : set net detect device sdid value. "
+        "this value conflicts with address, one of the two is used\n"
+        "       pkt       %d    : ping cfg, the packet data length, [1792 ~ 3000] (byte) (default 1792)\n"
+        "       cnt       %d    : ping cfg, the total count of packet send, [1 ~ 1000] (default 3)\n"
+        "       interval  %d    : ping cfg, the interval, [0 ~ 10] (ms) (default 0)\n"
+        "       timeout   %d    : ping cfg, the timeout waiting time for each packet, [1 ~ 20000] (ms)\n",
         _hccs_ping,
         None,
         takes_words=True,

@@ -1,0 +1,140 @@
+"""Results as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from npuctl.facts.model import ClusterFacts
+from npuctl.health.verdict import ReplicaHealth, service_state
+from npuctl.operate.deploy import Applied, describe_finding
+from npuctl.operate.stop import Stopped
+from npuctl.plan.model import Plan, Step
+
+SIMULATED = "simulated NPUs: this cluster is a sandbox"
+_MARK = {"create": "+", "recreate": "~", "start": ">", "stop": "x", "remove": "-"}
+_DIFF_LINES = 60
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan: findings, then what would be done on each node, with the differences."""
+    return "\n".join(_plan_lines(plan))
+
+
+def _plan_lines(plan: Plan) -> Iterator[str]:
+    yield f"plan of cluster {plan.cluster}" + (f"  ({SIMULATED})" if plan.simulated else "")
+    for node, reason in plan.unreachable.items():
+        yield f"  {node} is unreachable: {reason}; nothing is planned for it"
+    if plan.findings:
+        yield from (describe_finding(finding) for finding in plan.findings)
+    for node in dict.fromkeys(step.node for step in plan.steps):
+        yield f"{node}:"
+        for step in plan.steps:
+            if step.node == node:
+                yield from _step_lines(step)
+    yield _summary(plan)
+
+
+def _step_lines(step: Step) -> Iterator[str]:
+    if step.action == "none":
+        yield f"    {step.name}  as it should be{_seat(step)}"
+        return
+    yield f"  {_MARK[step.action]} {step.name}  {step.action}{_seat(step)}: {'; '.join(step.reasons)}"
+    yield from (f"        {line}" for line in step.diff[:_DIFF_LINES])
+    if len(step.diff) > _DIFF_LINES:
+        yield f"        … {len(step.diff) - _DIFF_LINES} more lines (--output json has all)"
+
+
+def _seat(step: Step) -> str:
+    if step.replica is None:
+        return ""
+    chips = ",".join(str(chip) for chip in step.replica.chips)
+    return f" (chips {chips}, port {step.replica.port})"
+
+
+def _summary(plan: Plan) -> str:
+    counts: dict[str, int] = {}
+    for step in plan.changes:
+        counts[step.action] = counts.get(step.action, 0) + 1
+    what = ", ".join(f"{count} to {action}" for action, count in counts.items()) or "nothing to do"
+    errors = len(plan.errors)
+    return f"{what}" + (f"; {errors} checks refuse a deploy" if errors else "")
+
+
+def findings_text(plan: Plan, nodes: int) -> str:
+    """What the checks saw."""
+    lines = [SIMULATED] if plan.simulated else []
+    lines += [describe_finding(finding) for finding in plan.findings]
+    lines += [f"  unreachable {node}: {reason}" for node, reason in plan.unreachable.items()]
+    warnings = len(plan.findings) - len(plan.errors)
+    lines.append(f"{nodes} nodes checked: {len(plan.errors)} errors, {warnings} warnings")
+    return "\n".join(lines)
+
+
+def health_text(replicas: Sequence[ReplicaHealth]) -> str:
+    """Each service in a word, each replica in a line, the log of those that are not ready."""
+    lines: list[str] = []
+    for service in dict.fromkeys(entry.service for entry in replicas):
+        own = [entry for entry in replicas if entry.service == service]
+        ready = sum(entry.state == "ready" for entry in own)
+        lines.append(f"{service}: {service_state(own)} ({ready} of {len(own)} replicas ready)")
+        for entry in own:
+            lines.append(f"  {entry.node:<16} {entry.replica:<16} {entry.state:<12} {entry.detail}")
+            if entry.state not in {"ready", "stopped"}:
+                lines += [f"      | {text}" for text in entry.log]
+    return "\n".join(lines)
+
+
+def applied_text(applied: Applied) -> str:
+    """What a deploy or a start did."""
+    plan = applied.view.plan
+    lines = [SIMULATED] if plan.simulated else []
+    if not applied.steps:
+        lines.append(f"cluster {plan.cluster}: nothing to do; {len(plan.steps)} replicas are as they should be")
+    lines += [f"not done by this verb: {text}" for text in applied.left_out]
+    lines += [f"FAILED {node}: {reason}" for node, reason in applied.outcome.failed.items()]
+    for node, reason in {**plan.unreachable, **applied.outcome.unreachable}.items():
+        lines.append(f"UNREACHABLE {node}: {reason}; what runs there is as it was")
+    if applied.dry_run:
+        lines.append(f"check mode: nothing was changed; {len(applied.steps)} replicas would be")
+    elif applied.health:
+        lines.append(health_text(applied.health))
+    return "\n".join(lines)
+
+
+def stopped_text(stopped: Stopped, verb: str) -> str:
+    """What was stopped or removed, with the proof."""
+    lines = [SIMULATED] if stopped.simulated else []
+    if not stopped.steps:
+        lines.append(f"cluster {stopped.cluster}: nothing of it runs on the nodes that answered")
+    lines += [f"FAILED {node}: {reason}" for node, reason in stopped.outcome.failed.items()]
+    for entry in stopped.evidence:
+        lines.append(f"  {entry.node:<16} {'ok ' if entry.holds else 'NOT'} {entry.what}: {entry.seen}")
+    for node, found in stopped.foreign.items():
+        lines += [f"  {node:<16} left alone, not ours: {text}" for text in found]
+    for node, reason in {**stopped.unreachable, **stopped.outcome.unreachable}.items():
+        lines.append(f"  {node:<16} UNREACHABLE: {reason}; not {verb}, run this again when it is back")
+    if stopped.evidence:
+        proven = all(entry.holds for entry in stopped.evidence)
+        lines.append(f"{verb}, proven" if proven else f"NOT proven {verb}: see the lines marked NOT")
+    return "\n".join(lines)
+
+
+def facts_text(facts: ClusterFacts) -> str:
+    """A table of nodes."""
+    lines = [SIMULATED] if facts.simulated else []
+    for name, node in facts.nodes.items():
+        bad = [f"{chip.id} {chip.health}" for chip in node.chips if chip.health != "OK"]
+        health = f"not OK: {', '.join(bad)}" if bad else "all OK"
+        chips = f"{len(node.chips)} chips, {health}" if node.chips else node.npu_error.splitlines()[0][:60]
+        used = sum(chip.memory_used_mb for chip in node.chips) / 1024
+        total = sum(chip.memory_total_mb for chip in node.chips) / 1024
+        docker = node.docker.version or f"Docker: {node.docker.error}"
+        lines += [
+            f"{name}: {node.os}, {node.architecture}, {node.memory_available_mb // 1024} of"
+            f" {node.memory_total_mb // 1024} GiB memory free, Docker {docker}",
+            f"    {chips}; HBM {used:.0f} of {total:.0f} GiB; driver {node.driver_running or 'unknown'}"
+            + (f" (on disk {node.driver_on_disk})" if node.driver_on_disk != node.driver_running else ""),
+            *(f"    {entry.name}: {entry.state}" for entry in node.containers),
+        ]
+    lines += [f"{name}: unreachable: {node.reason}" for name, node in facts.unreachable.items()]
+    return "\n".join(lines)
