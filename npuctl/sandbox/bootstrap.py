@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PULLED = "debian:12-slim"
 INCLUDED = "python3"
-_PULL_SECONDS = 60
+_PULL_SECONDS = 300
 _REGISTRY_SECONDS = 8
 _TOOLBOX = "npuctl-sandbox/toolbox:host"
 _VOLUME = "npuctl-build-target"
@@ -82,11 +82,8 @@ def proxy_arguments() -> list[str]:
 def _pull(progress: Progress) -> bool:
     if docker.image_id(PULLED):
         return True
-    # `pull` itself may wait minutes for a registry that does not answer: ask for the manifest first.
-    if not docker.succeeds("manifest", "inspect", PULLED, timeout=_REGISTRY_SECONDS):
-        return False
-    progress.say(f"pulling {PULLED}")
-    return docker.succeeds("pull", "--quiet", PULLED, timeout=_PULL_SECONDS)
+    progress.say(f"asking the image registry for {PULLED} (at most {_REGISTRY_SECONDS} s)")
+    return docker.pull(PULLED, answers_within=_REGISTRY_SECONDS, done_within=_PULL_SECONDS)
 
 
 def _run_debootstrap(script: Path, keyring: Path, mirror: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -88,6 +89,25 @@ def feed(arguments: list[str], path: Path) -> None:
         done = attempt_stream(arguments, source)
     if done.returncode != 0:
         raise DockerError(f"{_shown(arguments)} failed: {_tail(done.stderr)}")
+
+
+def pull(reference: str, *, answers_within: float, done_within: float) -> bool:
+    """Pull an image if its registry answers in time; tell whether it is here.
+
+    The engine's own `pull` is asked, not the registry: it knows the engine's mirrors and proxies. Its
+    first line comes when the registry has answered.
+    """
+    command = ["docker", "pull", reference]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            if not select.select([process.stdout], [], [], answers_within)[0]:
+                return False
+            process.communicate(timeout=done_within)
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            process.kill()
+    return process.returncode == 0
 
 
 def image_id(reference: str) -> str:

@@ -19,7 +19,12 @@ SAMPLES = sorted((Path(__file__).parent.parent / "unit" / "hardware" / "samples"
 TEXTS = {path.stem: path.read_text(encoding="utf-8") for path in SAMPLES}
 WHOLE = sorted(name for name in TEXTS if name not in {"driver_unusable", "mapping_a3"})
 
-slow_import = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+# No deadline: these tests ask for right answers, also on a machine that is busy.
+patient = settings(deadline=None)
+thorough = settings(patient, max_examples=400)
+with_fixture = settings(
+    patient, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def _parse(text: str) -> NpuSmiInfo | None:
@@ -30,6 +35,7 @@ def _parse(text: str) -> NpuSmiInfo | None:
 
 
 @given(st.text())
+@patient
 def test_any_text_is_read_or_refused(text: str) -> None:
     assert _parse(text) is None or "|" in text
     with pytest.raises(NpuSmiParseError):
@@ -37,6 +43,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 @given(st.lists(st.text(alphabet="+-=| 0123456789/.:NPUChipBus-IdHealthOKA(MB)%", max_size=110), max_size=20))
+@patient
 def test_any_heap_of_rows_is_read_or_refused(lines: list[str]) -> None:
     _parse("\n".join(lines))
 
@@ -73,7 +80,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, str]:
 
 
 @given(damaged())
-@settings(max_examples=400)
+@thorough
 def test_a_damaged_sample_is_read_or_refused(case: tuple[str, str]) -> None:
     _, text = case
     _parse(text)
@@ -92,7 +99,7 @@ def bereft(draw: st.DrawFn) -> tuple[str, str]:
 
 
 @given(bereft())
-@settings(max_examples=400)
+@thorough
 def test_a_chip_that_is_read_from_a_cut_sample_has_its_true_numbers(case: tuple[str, str]) -> None:
     name, text = case
     whole, left = parse_info(TEXTS[name]), _parse(text)
@@ -103,6 +110,7 @@ def test_a_chip_that_is_read_from_a_cut_sample_has_its_true_numbers(case: tuple[
 
 
 @given(st.data())
+@patient
 def test_a_damaged_mapping_is_read_or_refused(data: st.DataObject) -> None:
     text = TEXTS["mapping_a3"]
     start = data.draw(st.integers(0, len(text)))
@@ -138,7 +146,7 @@ def node_states(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(state=node_states())
-@slow_import
+@with_fixture
 def test_what_the_simulated_tool_prints_reads_back_as_it_was(
     state: dict[str, Any], npusim_module: Callable[[str], ModuleType]
 ) -> None:
