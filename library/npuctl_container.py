@@ -49,8 +49,8 @@ class Container:
             owner = (self.found["Config"].get("Labels") or {}).get("npuctl.cluster")
             if owner != self.cluster:
                 raise docker.DockerError(
-                    "a container called {0} is there that npuctl did not make for cluster {1}; "
-                    "it was not touched".format(self.name, self.cluster)
+                    f"a container called {self.name} is there that npuctl did not make for cluster {self.cluster}; "
+                    "it was not touched"
                 )
 
     def act(self, word, method, path, **options):
@@ -71,14 +71,18 @@ class Container:
             self.pull_if_absent()
             self.make_caches()
             self.act(
-                "created", "POST", "/containers/create", query={"name": self.name}, body=create_body(self.spec)
+                "created",
+                "POST",
+                "/containers/create",
+                query={"name": self.name},
+                body=create_body(self.spec),
             )
-            self.act("started", "POST", "/containers/{0}/start".format(self.name))
+            self.act("started", "POST", f"/containers/{self.name}/start")
             return
         if self.found["HostConfig"]["RestartPolicy"]["Name"] != "always":
             self.set_restart_policy("always")
         if not self.running():
-            self.act("started", "POST", "/containers/{0}/start".format(self.name))
+            self.act("started", "POST", f"/containers/{self.name}/start")
 
     def make_caches(self):
         """Make the cache folders that are absent."""
@@ -92,11 +96,11 @@ class Container:
         """Pull the image when the node does not have it."""
         image = self.spec["image"]
         try:
-            docker.call("GET", "/images/{0}/json".format(image))
+            docker.call("GET", f"/images/{image}/json")
         except docker.DockerError as error:
             if error.status != 404:
                 raise
-            self.done.append("pulled {0}".format(image))
+            self.done.append(f"pulled {image}")
             if not self.check_mode:
                 pull(image)
 
@@ -110,7 +114,7 @@ class Container:
             self.act(
                 "stopped",
                 "POST",
-                "/containers/{0}/stop".format(self.name),
+                f"/containers/{self.name}/stop",
                 query={"t": self.grace},
                 timeout=self.grace + ANSWER_SECONDS,
             )
@@ -118,13 +122,13 @@ class Container:
     def set_restart_policy(self, name):
         """`always` would bring a stopped service back at the next start of the engine."""
         body = {"RestartPolicy": {"Name": name}}
-        self.act("restart policy " + name, "POST", "/containers/{0}/update".format(self.name), body=body)
+        self.act("restart policy " + name, "POST", f"/containers/{self.name}/update", body=body)
 
     def remove(self):
         """Stop and remove, with its anonymous volumes."""
         if self.found is not None:
             self.stop()
-            self.act("removed", "DELETE", "/containers/{0}".format(self.name), query={"v": 1})
+            self.act("removed", "DELETE", f"/containers/{self.name}", query={"v": 1})
             self.found = None
 
 
@@ -133,7 +137,7 @@ def create_body(spec):
     return {
         "Image": spec["image"],
         "Cmd": spec["argv"],
-        "Env": ["{0}={1}".format(name, value) for name, value in sorted(spec["env"].items())],
+        "Env": [f"{name}={value}" for name, value in sorted(spec["env"].items())],
         "Labels": spec["labels"],
         "StopTimeout": spec["stop_grace_seconds"],
         "HostConfig": {
@@ -171,7 +175,7 @@ def pull(image):
     for line in lines:
         message = json.loads(line) if line.strip() else {}
         if "error" in message:
-            raise docker.DockerError("cannot pull {0}: {1}".format(image, message["error"]))
+            raise docker.DockerError("cannot pull {}: {}".format(image, message["error"]))
 
 
 def main():

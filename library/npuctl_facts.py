@@ -71,9 +71,9 @@ def run(argv, seconds):
     except FileNotFoundError:
         return {"rc": None, "stdout": "", "stderr": argv[0] + " is not installed"}
     except subprocess.TimeoutExpired:
-        return {"rc": None, "stdout": "", "stderr": "{0} did not end within {1} s".format(argv[0], seconds)}
+        return {"rc": None, "stdout": "", "stderr": f"{argv[0]} did not end within {seconds} s"}
     except OSError as error:
-        return {"rc": None, "stdout": "", "stderr": "{0}: {1}".format(argv[0], error)}
+        return {"rc": None, "stdout": "", "stderr": f"{argv[0]}: {error}"}
     return {
         "rc": done.returncode,
         "stdout": done.stdout.decode("utf-8", "replace"),
@@ -87,9 +87,7 @@ def read_host():
     for line in read_text("/proc/meminfo").splitlines():
         key, _, rest = line.partition(":")
         memory[key] = int(rest.split()[0]) // 1024 if rest.split() else 0
-    release = dict(
-        line.split("=", 1) for line in read_text("/etc/os-release").splitlines() if "=" in line
-    )
+    release = dict(line.split("=", 1) for line in read_text("/etc/os-release").splitlines() if "=" in line)
     return {
         "hostname": platform.node(),
         "simulated": os.path.exists("/etc/npuctl-sandbox"),
@@ -101,9 +99,7 @@ def read_host():
         "memory_available_mb": memory.get("MemAvailable", 0),
         "version_info": read_text(VERSION_INFO),
         "devices": sorted(path for path in glob.glob("/dev/davinci*") if DEVICE.match(path)),
-        "shared_memory": sorted(
-            name for name in listdir("/dev/shm") if name.startswith(("psm_", "sem.mp-"))  # noqa: S108
-        ),
+        "shared_memory": sorted(name for name in listdir("/dev/shm") if name.startswith(("psm_", "sem.mp-"))),
     }
 
 
@@ -164,7 +160,7 @@ def read_files(root):
             directory = stat.S_ISDIR(info.st_mode)
             found[path] = {
                 "kind": "directory" if directory else "file",
-                "mode": "{0:04o}".format(stat.S_IMODE(info.st_mode)),
+                "mode": f"{stat.S_IMODE(info.st_mode):04o}",
                 "owner": owner(info),
                 "sha256": "" if directory else digest(path),
             }
@@ -240,9 +236,9 @@ def read_processes():
     for pid in listdir("/proc"):
         if not pid.isdigit():
             continue
-        for descriptor in listdir("/proc/{0}/fd".format(pid)):
+        for descriptor in listdir(f"/proc/{pid}/fd"):
             try:
-                target = os.readlink("/proc/{0}/fd/{1}".format(pid, descriptor))
+                target = os.readlink(f"/proc/{pid}/fd/{descriptor}")
             except OSError:
                 continue
             device = DEVICE.match(target)
@@ -267,11 +263,11 @@ def listening_sockets():
 
 def process(pid):
     """pid, command and container id of a process."""
-    command = read_text("/proc/{0}/cmdline".format(pid)).replace("\0", " ").strip()
-    container = CONTAINER_ID.search(read_text("/proc/{0}/cgroup".format(pid)).rsplit("/", 1)[-1])
+    command = read_text(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
+    container = CONTAINER_ID.search(read_text(f"/proc/{pid}/cgroup").rsplit("/", 1)[-1])
     return {
         "pid": int(pid),
-        "command": (command or read_text("/proc/{0}/comm".format(pid)).strip())[:200],
+        "command": (command or read_text(f"/proc/{pid}/comm").strip())[:200],
         "container_id": container.group(1) if container else "",
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -20,9 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except NpuctlError as error:
-        print(f"npuctl: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"\nhint: {error.hint}", file=sys.stderr)
+        _report(error, as_json=getattr(options, "output", "text") == "json")
         return error.exit_code
     except KeyboardInterrupt:
         print("npuctl: interrupted", file=sys.stderr)
@@ -33,6 +32,15 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except Exception:  # noqa: BLE001  the last net: a traceback on the screen helps nobody
         return _report_bug()
+
+
+def _report(error: NpuctlError, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"type": "error", "schema": 1, **error.as_data()}, ensure_ascii=False))
+        return
+    print(f"npuctl: {error}", file=sys.stderr)
+    if error.hint:
+        print(f"\nhint: {error.hint}", file=sys.stderr)
 
 
 def _report_bug() -> int:

@@ -29,6 +29,15 @@ class NpuctlError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def as_data(self) -> dict[str, object]:
+        """The error for `--output json`; `code` is the class's name and never changes."""
+        return {
+            "code": type(self).__name__,
+            "message": str(self),
+            "hint": self.hint,
+            "exit_code": self.exit_code,
+        }
+
 
 class UsageError(NpuctlError):
     """The call, the inventory or the spec is wrong; no node was touched."""

@@ -45,9 +45,7 @@ def call(method, path, query=None, body=None, timeout=60, socket_path=SOCKET):
         response = connection.getresponse()
         raw = response.read()
     except (OSError, http.client.HTTPException) as error:
-        raise DockerError(
-            "the Docker engine does not answer on {0}: {1}".format(socket_path, error)
-        ) from error
+        raise DockerError(f"the Docker engine does not answer on {socket_path}: {error}") from error
     finally:
         connection.close()
     if response.status >= 400:
@@ -70,7 +68,7 @@ def _message(raw):
 def inspect(name):
     """The container's description, or None when there is none of that name."""
     try:
-        return call("GET", "/containers/{0}/json".format(urllib.parse.quote(name, safe="")))
+        return call("GET", "/containers/{}/json".format(urllib.parse.quote(name, safe="")))
     except DockerError as error:
         if error.status == 404:
             return None
@@ -80,7 +78,7 @@ def inspect(name):
 def log_tail(name, lines):
     """The container's last log lines, standard output and error together."""
     query = {"stdout": 1, "stderr": 1, "tail": lines}
-    raw = call("GET", "/containers/{0}/logs".format(urllib.parse.quote(name, safe="")), query)
+    raw = call("GET", "/containers/{}/logs".format(urllib.parse.quote(name, safe="")), query)
     if not isinstance(raw, bytes):
         raw = json.dumps(raw).encode()
     return demultiplex(raw).decode("utf-8", "replace").splitlines()

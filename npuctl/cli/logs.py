@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inventory(parser)
     add_limit(parser)
     add_service(parser)
-    parser.add_argument("--tail", type=int, default=50, metavar="N", help="how many lines of each (default 50)")
+    parser.add_argument(
+        "--tail", type=int, default=50, metavar="N", help="how many lines of each (default 50)"
+    )
     parser.add_argument("--follow", action="store_true", help="go on as new lines come, until Ctrl-C")
 
 

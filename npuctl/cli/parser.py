@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _no_verb(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if options.version:
-        from importlib.metadata import version  # noqa: PLC0415  only this answer needs it
+        from importlib.metadata import version
 
         print(f"npuctl {version(npuctl.__name__)}")
         return 0

@@ -7,7 +7,9 @@ import argparse
 from npuctl.cli.options import add_inventory, add_limit, add_output, answer, limit_words
 
 HELP = "Show what a deploy would change, node by node; touches nothing."
-EXAMPLE = "npuctl plan inventories/prod\n         npuctl plan inventories/prod --facts facts.json --output json"
+EXAMPLE = (
+    "npuctl plan inventories/prod\n         npuctl plan inventories/prod --facts facts.json --output json"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

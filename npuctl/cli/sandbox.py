@@ -59,8 +59,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
-    from npuctl.sandbox import cluster, status  # noqa: PLC0415  heavy, and only this verb needs it
-    from npuctl.sandbox.progress import Progress  # noqa: PLC0415
+    from npuctl.sandbox import cluster, status
+    from npuctl.sandbox.progress import Progress
 
     wanted = cluster.Wanted(
         options.name, options.nodes, options.product, options.engine, options.inventory, options.force
@@ -86,7 +86,7 @@ def _what_next(result: Up) -> str:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from npuctl.sandbox import cluster, status  # noqa: PLC0415
+    from npuctl.sandbox import cluster, status
 
     sandbox = _existing(options.name)
     found = status.of(sandbox)
@@ -97,8 +97,8 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    from npuctl.sandbox import cluster, preflight  # noqa: PLC0415
-    from npuctl.sandbox.progress import Progress  # noqa: PLC0415
+    from npuctl.sandbox import cluster, preflight
+    from npuctl.sandbox.progress import Progress
 
     preflight.require_engine()
     names = cluster.names() if options.all else [options.name]
@@ -110,9 +110,9 @@ def _down(options: argparse.Namespace) -> int:
 
 
 def _fault(options: argparse.Namespace) -> int:
-    from npuctl.errors import UsageError  # noqa: PLC0415
-    from npuctl.sandbox import faults  # noqa: PLC0415
-    from npuctl.sandbox.progress import Progress  # noqa: PLC0415
+    from npuctl.errors import UsageError
+    from npuctl.sandbox import faults
+    from npuctl.sandbox.progress import Progress
 
     if options.list:
         rows = faults.explained()
@@ -130,8 +130,8 @@ def _fault(options: argparse.Namespace) -> int:
 
 
 def _existing(name: str) -> Sandbox:
-    from npuctl.errors import UsageError  # noqa: PLC0415
-    from npuctl.sandbox import cluster, model, preflight  # noqa: PLC0415
+    from npuctl.errors import UsageError
+    from npuctl.sandbox import cluster, model, preflight
 
     model.check_name(name)
     preflight.require_engine()

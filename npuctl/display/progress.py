@@ -46,7 +46,9 @@ class JsonLines:
 class Plain:
     """Lines for a log: what changed, what failed, and the state of what is awaited when it changes."""
 
-    def __init__(self, write: Callable[[str], object], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, write: Callable[[str], object], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._write = write
         self._clock = clock
         self._states: dict[str, tuple[str, float]] = {}

@@ -34,9 +34,7 @@ def applied_result(applied: Applied) -> dict[str, Any]:
         "cluster": plan.cluster,
         "simulated": plan.simulated,
         "check_mode": applied.dry_run,
-        "steps": [
-            {"node": step.node, "replica": step.name, "action": step.action} for step in applied.steps
-        ],
+        "steps": [{"node": step.node, "replica": step.name, "action": step.action} for step in applied.steps],
         "changed": applied.outcome.changed,
         "failed": applied.outcome.failed,
         "unreachable": {**plan.unreachable, **applied.outcome.unreachable},
@@ -50,9 +48,7 @@ def stopped_result(stopped: Stopped) -> dict[str, Any]:
     return {
         "cluster": stopped.cluster,
         "simulated": stopped.simulated,
-        "steps": [
-            {"node": step.node, "replica": step.name, "action": step.action} for step in stopped.steps
-        ],
+        "steps": [{"node": step.node, "replica": step.name, "action": step.action} for step in stopped.steps],
         "failed": stopped.outcome.failed,
         "evidence": [asdict(entry) for entry in stopped.evidence],
         "left_alone": stopped.foreign,

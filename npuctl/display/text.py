@@ -89,7 +89,9 @@ def applied_text(applied: Applied) -> str:
     plan = applied.view.plan
     lines = [SIMULATED] if plan.simulated else []
     if not applied.steps:
-        lines.append(f"cluster {plan.cluster}: nothing to do; {len(plan.steps)} replicas are as they should be")
+        lines.append(
+            f"cluster {plan.cluster}: nothing to do; {len(plan.steps)} replicas are as they should be"
+        )
     lines += [f"not done by this verb: {text}" for text in applied.left_out]
     lines += [f"FAILED {node}: {reason}" for node, reason in applied.outcome.failed.items()]
     for node, reason in {**plan.unreachable, **applied.outcome.unreachable}.items():
@@ -129,9 +131,9 @@ def facts_text(facts: ClusterFacts) -> str:
         used = sum(chip.memory_used_mb for chip in node.chips) / 1024
         total = sum(chip.memory_total_mb for chip in node.chips) / 1024
         docker = node.docker.version or f"Docker: {node.docker.error}"
+        memory = f"{node.memory_available_mb // 1024} of {node.memory_total_mb // 1024} GiB memory free"
         lines += [
-            f"{name}: {node.os}, {node.architecture}, {node.memory_available_mb // 1024} of"
-            f" {node.memory_total_mb // 1024} GiB memory free, Docker {docker}",
+            f"{name}: {node.os}, {node.architecture}, {memory}, Docker {docker}",
             f"    {chips}; HBM {used:.0f} of {total:.0f} GiB; driver {node.driver_running or 'unknown'}"
             + (f" (on disk {node.driver_on_disk})" if node.driver_on_disk != node.driver_running else ""),
             *(f"    {entry.name}: {entry.state}" for entry in node.containers),

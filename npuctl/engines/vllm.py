@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 
 from npuctl.engines._contract import Launch, Seat, SpecProblem, TokenProbe
-from npuctl.spec.models import FlagValue, Service
+from npuctl.spec.models import EnvValue, FlagValue, Service
 
 IMAGE = "quay.io/ascend/vllm-ascend"
 CONTAINER_CACHE = "/root/.cache"
@@ -63,7 +63,7 @@ class Vllm:
         found = list(_unsupported_shapes(service))
         versions = vllm_versions(service.version)
         if versions is None:
-            near = difflib.get_close_matches(service.version, [r["release"] for r in _releases()], n=3)
+            near = difflib.get_close_matches(service.version, list(_releases()), n=3)
             hint = f"did you mean {' or '.join(near)}?" if near else "see `npuctl plan --help`"
             return [*found, SpecProblem("version", f"unknown vllm-ascend release {service.version!r}", hint)]
         for name in service.args:
@@ -96,7 +96,12 @@ class Vllm:
 
     def token_probe(self, service: Service) -> TokenProbe:
         """One token of /v1/completions; /health says only that the API server and its engine core live."""
-        body: dict[str, object] = {"model": service.model.id, "prompt": "1", "max_tokens": 1, "temperature": 0}
+        body: dict[str, object] = {
+            "model": service.model.id,
+            "prompt": "1",
+            "max_tokens": 1,
+            "temperature": 0,
+        }
         return TokenProbe(alive_path="/health", token_path="/v1/completions", body=body)  # noqa: S106
 
 
@@ -104,19 +109,15 @@ ENGINE = Vllm()
 
 
 def vllm_versions(release: str) -> list[str] | None:
-    """vLLM versions that a vllm-ascend release stands for; None when the release is unknown."""
-    for entry in _releases():
-        if entry["release"] == release:
-            versions: list[str] = entry["vllm"]
-            return versions
-    return None
+    """VLLM versions that a vllm-ascend release stands for; None when the release is unknown."""
+    return _releases().get(release)
 
 
 def flag_answer(flag: str, version: str) -> FlagAnswer:
     """Whether `vllm serve` of that vLLM version has the flag, from the versions that were sampled."""
     table = _table()
-    sampled: list[str] = table["versions"]
-    spans: list[list[str]] | None = table["flags"].get(flag)
+    sampled = table.versions
+    spans = table.spans.get(flag)
     if spans is None:
         return FlagAnswer(known=False)
     first, last = spans[0][0], spans[-1][1]
@@ -127,7 +128,7 @@ def flag_answer(flag: str, version: str) -> FlagAnswer:
     return FlagAnswer(known=has.pop() if len(has) == 1 else None, first=first, last=last)
 
 
-def _within(version: str, spans: list[list[str]]) -> bool:
+def _within(version: str, spans: list[tuple[str, str]]) -> bool:
     return any(_key(first) <= _key(version) <= _key(last) for first, last in spans)
 
 
@@ -136,17 +137,26 @@ def _key(version: str) -> tuple[int, ...]:
 
 
 @cache
-def _releases() -> list[dict[str, list[str]]]:
+def _releases() -> dict[str, list[str]]:
+    """vllm-ascend release → the vLLM versions that it stands for."""
     text = files("npuctl").joinpath("data/vllm/releases.json").read_text(encoding="utf-8")
-    releases: list[dict[str, list[str]]] = json.loads(text)["releases"]
-    return releases
+    return {entry["release"]: entry["vllm"] for entry in json.loads(text)["releases"]}
+
+
+@dataclass(frozen=True, slots=True)
+class _FlagTable:
+    """`spans`: flag → ranges of sampled versions, first and last included, in which it is there."""
+
+    versions: list[str]
+    spans: dict[str, list[tuple[str, str]]]
 
 
 @cache
-def _table() -> dict[str, dict[str, list[list[str]]]]:
+def _table() -> _FlagTable:
     text = files("npuctl").joinpath("data/vllm/flags.json").read_text(encoding="utf-8")
-    table: dict[str, dict[str, list[list[str]]]] = json.loads(text)
-    return table
+    table = json.loads(text)
+    spans = {flag: [(first, last) for first, last in ranges] for flag, ranges in table["flags"].items()}
+    return _FlagTable(table["versions"], spans)
 
 
 def _unsupported_shapes(service: Service) -> Iterator[SpecProblem]:
@@ -166,7 +176,7 @@ def _table_name(flag: str) -> str:
     """The flag as the table has it: dotted JSON keys cut off, --no- taken from boolean pairs."""
     base = flag.split(".", 1)[0]
     positive = "--" + base.removeprefix("--no-")
-    return positive if base.startswith("--no-") and positive in _table()["flags"] else base
+    return positive if base.startswith("--no-") and positive in _table().spans else base
 
 
 def _flag_problems(name: str, release: str, version: str) -> list[SpecProblem]:
@@ -179,7 +189,7 @@ def _flag_problems(name: str, release: str, version: str) -> list[SpecProblem]:
         return []
     where = f"`vllm serve` of {release} (vLLM {version}) has no {base}"
     if not answer.first:
-        near = difflib.get_close_matches(base, list(_table()["flags"]), n=1)
+        near = difflib.get_close_matches(base, list(_table().spans), n=1)
         return [SpecProblem(key, where, f"did you mean {near[0]}?" if near else "no sampled release has it")]
     if _key(answer.first) > _key(version):
         return [SpecProblem(key, where, f"it came with vLLM {answer.first}")]
@@ -244,5 +254,5 @@ def _environment(service: Service, seat: Seat) -> dict[str, str]:
     return env
 
 
-def _env_text(value: bool | float | str) -> str:
+def _env_text(value: EnvValue) -> str:
     return value if isinstance(value, str) else str(value)

@@ -101,20 +101,22 @@ def _running(
         return "dead", f"{probe.alive_path} says {alive['status']}: the engine behind the API server died"
     if alive["status"] != _HTTP_OK:
         return "degraded", f"{probe.alive_path} says {alive['status']}"
-    token = seen["token"]
-    if token["status"] is None:
-        if token["error"] == "time-out":
-            return "hung", f"{probe.alive_path} is fine, but no token within {service.token_within_seconds} s"
-        return "degraded", f"the request for a token broke off: {token['error']}"
-    if token["status"] == _UNAUTHORIZED:
-        return "degraded", "the engine refuses the API key of the spec"
-    if token["status"] == _NOT_FOUND:
-        return "degraded", f"the engine does not serve {service.model.id!r}"
-    if token["status"] != _HTTP_OK:
-        return "degraded", f"the request for a token got {token['status']}: {token['body'][:200]}"
-    if not token["tokens"]:
-        return "degraded", f"the answer holds no token: {token['body'][:200]}"
-    return "ready", f"a token in {token['seconds']:.2f} s"
+    return _judge_token(seen["token"], service, probe)
+
+
+def _judge_token(token: dict[str, Any], service: Service, probe: TokenProbe) -> tuple[State, str]:
+    if token["status"] is None and token["error"] == "time-out":
+        return "hung", f"{probe.alive_path} is fine, but no token within {service.token_within_seconds} s"
+    if token["status"] == _HTTP_OK and token["tokens"]:
+        return "ready", f"a token in {token['seconds']:.2f} s"
+    status = token["status"]
+    reasons = {
+        None: f"the request for a token broke off: {token['error']}",
+        _UNAUTHORIZED: "the engine refuses the API key of the spec",
+        _NOT_FOUND: f"the engine does not serve {service.model.id!r}",
+        _HTTP_OK: f"the answer holds no token: {token['body'][:200]}",
+    }
+    return "degraded", reasons.get(status, f"the request for a token got {status}: {token['body'][:200]}")
 
 
 def _no_answer(alive: dict[str, Any], container: dict[str, Any], service: Service) -> tuple[State, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from npuctl.errors import CheckRefusedError, PlayFailedError, UnhealthyError, UnreachableError
@@ -18,6 +18,20 @@ from npuctl.remote.inventory import state_folder
 from npuctl.runner.hostvars import inventory_source
 from npuctl.runner.run import Outcome, run_playbook
 from npuctl.state.lock import hold_lock
+
+
+class FindingsError(CheckRefusedError):
+    """Checks found errors; all of them are listed."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        count = "1 check" if len(findings) == 1 else f"{len(findings)} checks"
+        lines = "\n".join(describe_finding(finding) for finding in findings)
+        super().__init__(f"{count} failed; no node was touched\n{lines}")
+        self.findings = findings
+
+    def as_data(self) -> dict[str, object]:
+        """The error with its findings one by one."""
+        return {**super().as_data(), "findings": [asdict(finding) for finding in self.findings]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +119,23 @@ def _choose(verb: str, view: View, service: str | None) -> tuple[tuple[Step, ...
     if verb == "deploy":
         return steps, ()
     chosen = tuple(step for step in steps if step.action == "start")
-    rest = [f"{step.name} on {step.node} needs {step.action}: npuctl deploy" for step in steps if step not in chosen]
+    rest = [
+        f"{step.name} on {step.node} needs {step.action}: npuctl deploy"
+        for step in steps
+        if step not in chosen
+    ]
     return chosen, tuple(rest)
 
 
 def _refuse(view: View, chosen: Sequence[Step]) -> None:
     touched = {step.name.rpartition("-")[0] for step in chosen}
     errors = [
-        finding for finding in view.plan.errors if not finding.service or finding.service in touched or not chosen
+        finding
+        for finding in view.plan.errors
+        if not finding.service or finding.service in touched or not chosen
     ]
     if errors:
-        count = "1 check" if len(errors) == 1 else f"{len(errors)} checks"
-        lines = "\n".join(describe_finding(finding) for finding in errors)
-        raise CheckRefusedError(f"{count} failed; no node was touched\n{lines}")
+        raise FindingsError(errors)
 
 
 def describe_finding(finding: Finding) -> str:
@@ -129,9 +147,7 @@ def describe_finding(finding: Finding) -> str:
     )
 
 
-def _verify(
-    view: View, chosen: Sequence[Step], outcome: Outcome, emit: Emit
-) -> tuple[ReplicaHealth, ...]:
+def _verify(view: View, chosen: Sequence[Step], outcome: Outcome, emit: Emit) -> tuple[ReplicaHealth, ...]:
     """Wait for the replicas of the nodes that went well; look once at those of the nodes that did not."""
     spec = view.inventory.spec
     lost = {*outcome.failed, *outcome.unreachable}

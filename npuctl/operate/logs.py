@@ -51,7 +51,9 @@ def _stream(
 ) -> None:
     words = ["docker", "logs", "--tail", str(tail), *(["--follow"] if follow else []), target.container]
     argv = command(inventory.hosts[target.node], options(inventory), words)
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as child:
+    with subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as child:
         if child.stdout is not None:
             for line in child.stdout:
                 write(f"{target.node} {target.replica} | {line.decode('utf-8', 'replace').rstrip()}")

@@ -124,9 +124,7 @@ def target_of(spec: ClusterSpec, replica: Replica) -> Target:
 
 
 def _hosts(inventory: Inventory) -> dict[str, list[str]]:
-    return resolve_hosts(
-        inventory.spec, inventory.groups, list(inventory.hosts), file=inventory.spec_file
-    )
+    return resolve_hosts(inventory.spec, inventory.groups, list(inventory.hosts), file=inventory.spec_file)
 
 
 def _refuse_bad_spec(inventory: Inventory) -> None:

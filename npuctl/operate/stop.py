@@ -55,9 +55,7 @@ class Stopped:
         return UnreachableError.exit_code if self.unreachable or self.outcome.unreachable else 0
 
 
-def stop(
-    folder: Path, emit: Emit, *, limit: Sequence[str] = (), service: str | None = None
-) -> Stopped:
+def stop(folder: Path, emit: Emit, *, limit: Sequence[str] = (), service: str | None = None) -> Stopped:
     """Stop our containers, keep them, and prove that nothing of them is left running."""
     with hold_lock(state_folder(folder), "stop"):
         inventory, nodes = open_inventory(folder, limit=limit)
@@ -98,9 +96,7 @@ def _inspect(inventory: Inventory, nodes: Sequence[str], emit: Emit) -> ClusterF
     return inspect_nodes(inventory, nodes)
 
 
-def _steps(
-    containers: dict[str, list[ContainerFacts]], action: Action, cluster: str
-) -> tuple[Step, ...]:
+def _steps(containers: dict[str, list[ContainerFacts]], action: Action, cluster: str) -> tuple[Step, ...]:
     return tuple(
         step_for_container(node, container, action, cluster)
         for node, entries in sorted(containers.items())
@@ -129,7 +125,9 @@ def _carry_out(
             run.write(
                 "result",
                 failed=outcome.failed,
-                unproven=[f"{entry.node}: {entry.what}: {entry.seen}" for entry in evidence if not entry.holds],
+                unproven=[
+                    f"{entry.node}: {entry.what}: {entry.seen}" for entry in evidence if not entry.holds
+                ],
                 unreachable=sorted({*facts.unreachable, *outcome.unreachable}),
             )
     return Stopped(

@@ -213,7 +213,6 @@ def _labelled(
     return replace(container, labels=labels)
 
 
-
 def _mount(text: str) -> Mount:
     source, target, *mode = text.split(":")
     return Mount(source, target, read_only=mode == ["ro"])

@@ -15,9 +15,7 @@ _KEEP_RUNNING = "always"
 DEFAULT_GRACE_SECONDS = 30
 
 
-def steps_of_node(
-    node: str, facts: NodeFacts, replicas: Sequence[Replica], cluster: str
-) -> Iterator[Step]:
+def steps_of_node(node: str, facts: NodeFacts, replicas: Sequence[Replica], cluster: str) -> Iterator[Step]:
     """One step a replica that should be here, and one for each of ours that should not.
 
     A node whose container engine does not answer yields no steps: what runs there is unknown, and the
@@ -65,9 +63,7 @@ def _of(replica: Replica, action: Action, reasons: tuple[str, ...], diff: tuple[
     )
 
 
-def _removals(
-    node: str, facts: NodeFacts, replicas: Sequence[Replica], cluster: str
-) -> Iterator[Step]:
+def _removals(node: str, facts: NodeFacts, replicas: Sequence[Replica], cluster: str) -> Iterator[Step]:
     wanted = {replica.container.name for replica in replicas}
     folders = {replica.directory for replica in replicas}
     root = cluster_root(cluster)

@@ -101,12 +101,13 @@ def place(
             fresh.append(wish)
     for wish in fresh:
         conflicts += _take_free(wish, rooms[wish.node], chosen, spec.name)
-    places = []
     for wish in wanted:
         conflicts += _take_port(wish, rooms[wish.node])
-        chips = chosen.get((wish.service.name, wish.index))
-        if chips is not None:
-            places.append(Place(wish.service.name, wish.index, wish.node, chips, wish.port))
+    places = [
+        Place(wish.service.name, wish.index, wish.node, chosen[wish.service.name, wish.index], wish.port)
+        for wish in wanted
+        if (wish.service.name, wish.index) in chosen
+    ]
     return places, conflicts
 
 
@@ -181,9 +182,7 @@ def _take_free(
     wish: Wish, room: _Node, chosen: dict[tuple[str, int], tuple[int, ...]], cluster: str
 ) -> Iterator[Conflict]:
     unusable = {chip.id: why for chip in room.facts.chips if (why := _unusable(chip, room, cluster))}
-    free = [
-        chip.id for chip in room.facts.chips if chip.id not in room.taken and chip.id not in unusable
-    ]
+    free = [chip.id for chip in room.facts.chips if chip.id not in room.taken and chip.id not in unusable]
     chips = _choose(sorted(free), wish.size)
     if chips is None:
         reasons = [f"{chip}: {who}" for chip, who in sorted(room.taken.items())]

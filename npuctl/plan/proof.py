@@ -37,7 +37,9 @@ def prove_stopped(
     if not facts.holders:
         left = ", ".join(facts.shared_memory)
         evidence.append(
-            Evidence(node, "shared memory", holds=not left, seen=f"/dev/shm: {left}" if left else "none of ours")
+            Evidence(
+                node, "shared memory", holds=not left, seen=f"left in it: {left}" if left else "none of ours"
+            )
         )
     return evidence
 

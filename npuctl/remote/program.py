@@ -48,7 +48,10 @@ def load_program(name: str) -> Program:
     library = content_root() / "library"
     source = (library / f"{name}.py").read_text(encoding="utf-8")
     modules = [
-        (f"ansible.module_utils.{used}", (library / "module_utils" / f"{used}.py").read_text(encoding="utf-8"))
+        (
+            f"ansible.module_utils.{used}",
+            (library / "module_utils" / f"{used}.py").read_text(encoding="utf-8"),
+        )
         for used in _IMPORT.findall(source)
     ]
     return Program(name, (*modules, (name, source)))

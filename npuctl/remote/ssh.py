@@ -117,7 +117,9 @@ def _ask_one(
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Answer(host.name, error=f"no answer within {seconds:g} s", hint="the node may be busy or frozen")
+        return Answer(
+            host.name, error=f"no answer within {seconds:g} s", hint="the node may be busy or frozen"
+        )
     except OSError as error:
         return Answer(host.name, error=f"cannot start {argv[0]}: {error}", hint="install the OpenSSH client")
     if done.returncode == 0:
@@ -162,6 +164,7 @@ def _control_folder() -> Path:
     info = folder.lstat()
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
         raise UsageError(
-            f"{folder} is not a private folder of yours", hint="remove it; npuctl makes it anew with mode 0700"
+            f"{folder} is not a private folder of yours",
+            hint="remove it; npuctl makes it anew with mode 0700",
         )
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,7 +253,6 @@ def _purge(progress: Progress) -> list[str]:
     )
     if tags:
         docker.run("image", "rm", "--force", *tags)
-    files = [path for path in images.cache_folder().glob("*.tar") if path.is_file()]
-    for path in files:
-        path.unlink()
-    return [*tags, *(str(path) for path in files)]
+    folder = images.cache_folder().parent  # the engine images' builds keep their downloads there
+    shutil.rmtree(folder, ignore_errors=True)
+    return [*tags, str(folder)]

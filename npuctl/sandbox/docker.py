@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import select
 import subprocess
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from npuctl.errors import PlayFailedError
@@ -100,7 +101,8 @@ def pull(reference: str, *, answers_within: float, done_within: float) -> bool:
     command = ["docker", "pull", reference]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
-            if not select.select([process.stdout], [], [], answers_within)[0]:
+            streams = [process.stdout] if process.stdout else []
+            if not select.select(streams, [], [], answers_within)[0]:
                 return False
             process.communicate(timeout=done_within)
         except subprocess.TimeoutExpired:
@@ -117,15 +119,25 @@ def image_id(reference: str) -> str:
 
 
 def in_parallel(work: Callable[[_Item], None], items: Iterable[_Item], *, at_once: int) -> None:
-    """Call `work` on every item, a few at once; the first error stops those not begun."""
-    with ThreadPoolExecutor(max_workers=at_once) as pool:
-        futures = [pool.submit(work, item) for item in items]
+    """Call `work` on every item, a few at once; after an error or Ctrl-C none begins any more."""
+    stopped = threading.Event()
+
+    def begin(item: _Item) -> None:
+        if stopped.is_set():
+            return
         try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            work(item)
+        except BaseException:
+            stopped.set()
+            raise
+
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        futures = [pool.submit(begin, item) for item in items]
+        try:
+            for future in futures:
+                future.result()
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-        for future in done:
-            future.result()
+            stopped.set()
 
 
 def _shown(arguments: Iterable[str]) -> str:

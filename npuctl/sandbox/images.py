@@ -193,9 +193,18 @@ def ensure_engine_image(engine: str, progress: Progress) -> str:
 
 
 def archive_of(tag: str, progress: Progress) -> Path:
-    """Return the file that holds the image for `docker load`, written once per image id."""
+    """Return the file that holds the image for `docker load`, written once per image id.
+
+    Raises:
+        PlayFailedError: there is no such image.
+    """
     with only_one("archives"):
         identity = docker.image_id(tag).removeprefix("sha256:")[:16]
+        if not identity:
+            raise PlayFailedError(
+                f"the image {tag} is not on this machine any more",
+                hint="npuctl sandbox up brings the present one",
+            )
         name, _, version = tag.rpartition("/")[2].partition(":")
         path = cache_folder() / f"{name}-{version}-{identity}.tar"
         if not path.is_file():

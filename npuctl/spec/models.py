@@ -130,7 +130,8 @@ class Service(Frozen):
         default_factory=list, description="More mounts, each SOURCE:TARGET or SOURCE:TARGET:ro."
     )
     cache: AbsolutePath = Field(
-        default="/root/.cache", description="Folder on the node mounted at /root/.cache (downloads, compile cache)."
+        default="/root/.cache",
+        description="Folder on the node mounted at /root/.cache (downloads, compile cache).",
     )
     shm_gib: int = Field(default=16, ge=1, le=2048, description="Shared memory of the container, GiB.")
     ready_within_seconds: int = Field(

@@ -45,6 +45,14 @@ class SpecError(UsageError):
         super().__init__(f"the cluster spec has {count}; no node was touched\n{lines}")
         self.problems = problems
 
+    def as_data(self) -> dict[str, object]:
+        """The error with its problems one by one."""
+        problems = [
+            {"where": problem.where, "message": problem.message, "hint": problem.hint}
+            for problem in self.problems
+        ]
+        return {**super().as_data(), "problems": problems}
+
 
 def parse_cluster(text: str, *, file: str) -> ClusterSpec:
     """Read the text of cluster.yml.
@@ -77,7 +85,7 @@ def parse_cluster(text: str, *, file: str) -> ClusterSpec:
     try:
         spec = ClusterSpec.model_validate(data[KEY])
     except ValidationError as error:
-        problems += _merge(_problem(dict(item), data[KEY], lines, file) for item in error.errors())
+        problems += _merge(_problem(dict(item), lines, file) for item in error.errors())
         raise SpecError(problems) from None
     if problems:
         raise SpecError(problems)
@@ -132,12 +140,12 @@ def _templates(data: object, lines: Mapping[Path, int], file: str, path: Path = 
         yield Problem(where, f"templates are not read here: {data!r}", "write the value itself")
 
 
-def _problem(item: dict[str, Any], data: object, lines: Mapping[Path, int], file: str) -> Problem:
+def _problem(item: dict[str, Any], lines: Mapping[Path, int], file: str) -> Problem:
     path = _existing_path((KEY, *item["loc"]), lines)
     where = f"{file}:{lines.get(path, lines.get(path[:-1], 1))}: {dotted(path)}"
     kind, found = item["type"], item.get("input")
     if kind == "extra_forbidden":
-        known = _known_keys(item["loc"][:-1], data)
+        known = _known_keys(item["loc"][:-1])
         near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
         return Problem(where, "unknown key", hint)
@@ -175,11 +183,11 @@ def _existing_path(path: Path, lines: Mapping[Path, int]) -> Path:
 
 def _is_union_tag(part: str | int) -> bool:
     return isinstance(part, str) and (
-        part in {"bool", "int", "float", "str", "none"} or "[" in part or "-" in part and "(" in part
+        part in {"bool", "int", "float", "str", "none"} or "[" in part or ("-" in part and "(" in part)
     )
 
 
-def _known_keys(loc: tuple[str | int, ...], data: object) -> list[str]:
+def _known_keys(loc: tuple[str | int, ...]) -> list[str]:
     model: type[BaseModel] = ClusterSpec
     for part in loc:
         if isinstance(part, int) or part not in model.model_fields:

@@ -27,8 +27,9 @@ COMMIT = [
     "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "ENV HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1",
     "ENV VLLM_CPU_KVCACHE_SPACE=1",
-    # Without a C++ compiler in the image there is nothing torch.compile could compile with.
-    "ENV TORCHDYNAMO_DISABLE=1",
+    # Without a C++ compiler in the image there is nothing torch.compile could compile with. Both are needed:
+    # compiling ahead of time does not look at the first.
+    "ENV TORCHDYNAMO_DISABLE=1 VLLM_USE_AOT_COMPILE=0",
     "WORKDIR /workspace",
     'CMD ["/bin/bash"]',
     "LABEL npuctl.sandbox=engine-image",
@@ -41,9 +42,15 @@ def main() -> int:
     parser.add_argument("tag")
     parser.add_argument("--base", required=True, help="Docker image of Debian 12 with python3 in it")
     parser.add_argument("--work", type=Path, help="folder that keeps pip's downloads between builds")
-    parser.add_argument("--torch-index", default=PYTORCH_CPU_INDEX, help="where torch's CPU wheel is, if no configured place has it")
+    parser.add_argument(
+        "--torch-index",
+        default=PYTORCH_CPU_INDEX,
+        help="where torch's CPU wheel is, if no configured place has it",
+    )
     args = parser.parse_args()
-    work: Path = args.work or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "npuctl/cpu-vllm"
+    work: Path = (
+        args.work or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "npuctl/cpu-vllm"
+    )
     (work / "pip").mkdir(parents=True, exist_ok=True)
     (work / "apt").mkdir(exist_ok=True)
     begin = time.monotonic()

@@ -18,9 +18,27 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 END_OF_TEXT, TURN_BEGIN, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CONTEXT = 2048
-SUBJECTS = ("The cluster", "Every node", "A replica", "The scheduler", "This request", "节点", "推理服务", "这个模型")
+SUBJECTS = (
+    "The cluster",
+    "Every node",
+    "A replica",
+    "The scheduler",
+    "This request",
+    "节点",
+    "推理服务",
+    "这个模型",
+)
 VERBS = ("starts", "stops", "reports", "waits for", "answers", "启动", "停止", "等待")
-OBJECTS = ("eight chips", "the next token", "its health check", "a long prompt", "four workers", "显存", "权重", "下一个词元")
+OBJECTS = (
+    "eight chips",
+    "the next token",
+    "its health check",
+    "a long prompt",
+    "four workers",
+    "显存",
+    "权重",
+    "下一个词元",
+)
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

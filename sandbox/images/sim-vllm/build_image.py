@@ -30,7 +30,9 @@ def main() -> int:
     flags: Path = args.flags or next(path for path in FLAG_TABLES if path.is_file())
     versions = json.loads(flags.read_text(encoding="utf-8"))["versions"]
     if args.release not in versions:
-        print(f"build: no flags are known of vLLM {args.release}; known: {', '.join(versions)}", file=sys.stderr)
+        print(
+            f"build: no flags are known of vLLM {args.release}; known: {', '.join(versions)}", file=sys.stderr
+        )
         return 2
     begin = time.monotonic()
     status = _build(args.tag, args.release, args.base, flags.resolve())

@@ -1,6 +1,6 @@
-"""Runs in a container of the base image: writes the engine image's file system to stdout as a tar stream.
+"""Writes the engine image's file system to stdout as a tar stream; runs in a container of the base image.
 
-    python3 collect.py SOURCE FLAGS
+Usage: python3 collect.py SOURCE FLAGS
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COMMANDS = (
     "bash sh python3 cat chmod chown cp cut date dd df dirname du echo env false find free grep head hostname id kill ln "
     "ls mkdir mktemp mv nproc pgrep printenv ps pwd readlink realpath rm rmdir sed seq sleep sort stat tail tee test timeout "
     "touch tr true tty uname uniq wc whoami xargs"
-).split()
+)
 CONFIGS = (
     "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/os-release", "/etc/debian_version", "/etc/ld.so.conf",
     "/etc/ld.so.conf.d", "/etc/ld.so.cache", "/etc/localtime", "/usr/lib/locale/C.utf8",
@@ -48,7 +48,7 @@ def main() -> None:
         for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
             if Path("/", name).is_symlink():
                 image.add(Path("/", name), follow=False)
-        for command in COMMANDS:
+        for command in COMMANDS.split():
             found = shutil.which(command, path="/usr/bin:/bin:/usr/sbin:/sbin")
             if found:
                 image.program(Path(found))

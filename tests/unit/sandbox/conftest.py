@@ -152,7 +152,13 @@ class Starter:
         self._started: list[Sim] = []
 
     def __call__(
-        self, *flags: str, devices: int = 1, faults: tuple[object, ...] = (), ready: bool = True, **env: str
+        self,
+        *flags: str,
+        devices: int = 1,
+        faults: tuple[object, ...] = (),
+        ready: bool = True,
+        model: str = "model",
+        **env: str,
     ) -> Sim:
         """Start a server with these flags; by default wait until it is ready."""
         folder = self._root / f"sim{len(self._started)}"
@@ -178,7 +184,7 @@ class Starter:
         output = folder / "log"
         with output.open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "simvllm", "serve", str(folder / "model"), f"--port={port}", *flags],
+                [sys.executable, "-m", "simvllm", "serve", str(folder / model), f"--port={port}", *flags],
                 env={name: value for name, value in (surroundings | env).items() if value},
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from npuctl.errors import UsageError
-from npuctl.sandbox import cluster, model, preflight
+from npuctl.sandbox import cluster, docker, images, model, preflight
 from npuctl.sandbox.cluster import Wanted
 from npuctl.sandbox.model import Sandbox
+from npuctl.sandbox.progress import Progress
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TWO = Sandbox("sandbox", 2, "a2", "10.77.3.0/24")
 
@@ -137,3 +143,59 @@ def test_without_a_client_the_remedy_is_to_install_one(monkeypatch: pytest.Monke
     with pytest.raises(UsageError, match="no Docker client") as caught:
         preflight.require_engine()
     assert "tools/ensure-docker" in caught.value.hint
+
+
+def test_purge_keeps_images_while_a_sandbox_uses_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "names", lambda: ["other"])
+    assert cluster._purge(Progress()) == []
+
+
+def test_purge_removes_the_builds_the_images_and_the_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers = {"ps": ["c0ffee"], "images": ["npuctl-sandbox/node:1"]}
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(cluster, "names", list)
+    monkeypatch.setattr(docker, "lines", lambda *arguments: answers[arguments[0]])
+    monkeypatch.setattr(docker, "run", lambda *arguments: ran.append(arguments))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (images.cache_folder() / "sim-vllm-1.tar").write_text("x")
+    assert cluster._purge(Progress()) == ["npuctl-sandbox/node:1", str(tmp_path / "npuctl")]
+    assert ran == [
+        ("rm", "--force", "--volumes", "c0ffee"),
+        ("image", "rm", "--force", "npuctl-sandbox/node:1"),
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_error_of_many_is_raised_and_the_rest_does_not_begin() -> None:
+    begun: list[int] = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        if item == 1:
+            raise UsageError("one")
+
+    with pytest.raises(UsageError, match="one"):
+        docker.in_parallel(work, range(100), at_once=1)
+    assert len(begun) < 100
+
+
+@pytest.mark.parametrize("script", ["exec sleep 9", "echo Pulling; exec sleep 9", "exit 1"])
+def test_a_registry_that_does_not_answer_in_time_is_given_up(
+    script: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _fake_docker(script, monkeypatch, tmp_path)
+    assert not docker.pull("x", answers_within=0.2, done_within=0.2)
+
+
+def test_a_registry_that_answers_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _fake_docker("echo Pulling; sleep 0.3; echo done", monkeypatch, tmp_path)
+    assert docker.pull("x", answers_within=5, done_within=5)
+
+
+def _fake_docker(script: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    fake = folder / "docker"
+    fake.write_text(f"#!/bin/sh\n{script}\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")

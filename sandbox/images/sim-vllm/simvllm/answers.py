@@ -64,7 +64,9 @@ class _Answer:
         count = self.call.sampling.count
         for number, prompt in enumerate(self.call.prompts):
             for index in range(count):
-                steps = self.writer.write(prompt, self.call.sampling, self.alternatives, index=index, gone=self.gone)
+                steps = self.writer.write(
+                    prompt, self.call.sampling, self.alternatives, index=index, gone=self.gone
+                )
                 yield number * count + index, prompt, steps
 
     def frame(self, kind: str, choices: list[Body]) -> Body:
@@ -91,7 +93,12 @@ class Completion(_Answer):
                 written.add(step)
             usage.completion_tokens += len(written.tokens)
             choices.append(self._choice(number, prompt, written))
-        rest = {"service_tier": None, "system_fingerprint": None, "usage": usage.body(), "kv_transfer_params": None}
+        rest = {
+            "service_tier": None,
+            "system_fingerprint": None,
+            "usage": usage.body(),
+            "kv_transfer_params": None,
+        }
         return self.frame("text_completion", choices) | rest
 
     def chunks(self) -> Iterator[Body]:
@@ -182,7 +189,7 @@ class Chat(_Answer):
             for step in steps:
                 written.add(step)
             usage.completion_tokens += len(written.tokens)
-            message = {
+            message: Body = {
                 "role": "assistant",
                 "content": written.text,
                 "refusal": None,
@@ -247,7 +254,11 @@ class Chat(_Answer):
 
     def _entry(self, token: int, logprob: float) -> dict[str, Any]:
         label = self.tokenizer.label(token)
-        return {"token": label, "logprob": logprob, "bytes": list(self.tokenizer.raw(token) or label.encode())}
+        return {
+            "token": label,
+            "logprob": logprob,
+            "bytes": list(self.tokenizer.raw(token) or label.encode()),
+        }
 
 
 def new_id(kind: str) -> str:

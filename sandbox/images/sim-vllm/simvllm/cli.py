@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-from simvllm.flags import Arguments, ArgumentsError, load_flags, parse_arguments
+from simvllm.flags import ArgumentsError, load_flags, parse_arguments
 from simvllm.journal import Journal
 from simvllm.surroundings import surroundings
+
+if TYPE_CHECKING:
+    from simvllm.surroundings import Surroundings
 
 USAGE = "usage: vllm serve [model_tag] [options]"
 
 
 def main(words: list[str]) -> int:
     """Run the command; the exit code."""
-    around = surroundings()
     if words in (["--version"], ["-v"]):
-        print(around.release)
+        print(surroundings().release)
         return 0
-    if not words or words[0] != "serve":
-        print("usage: vllm [-h] [-v] {serve} ...", file=sys.stderr)
-        print(f"vllm: error: argument subparser: invalid choice: {words[:1]} (choose from serve)", file=sys.stderr)
-        return 2
+    if words[:1] == ["serve"]:
+        return _serve(words[1:], surroundings())
+    print("usage: vllm [-h] [-v] {serve} ...", file=sys.stderr)
+    print(
+        f"vllm: error: argument subparser: invalid choice: {words[:1]} (choose from serve)", file=sys.stderr
+    )
+    return 2
+
+
+def _serve(words: list[str], around: Surroundings) -> int:
     if not around.toolkit:
         # What importing the Ascend plugin ends with when nobody sourced the toolkit's set_env.sh.
-        Journal("APIServer").traceback("ImportError: libatb.so: cannot open shared object file: No such file or directory")
+        Journal("APIServer").traceback(
+            "ImportError: libatb.so: cannot open shared object file: No such file or directory"
+        )
         return 1
     try:
         known = load_flags(around.data / "flags.json", around.release)
-        arguments = parse_arguments(words[1:], known)
+        arguments = parse_arguments(words, known)
     except LookupError as error:
         print(f"sim-vllm: {error.args[0]}", file=sys.stderr)
         return 1
@@ -37,11 +48,7 @@ def main(words: list[str]) -> int:
     if "--help" in arguments.values:
         print(USAGE, *sorted(known), sep="\n  ")
         return 0
-    return _serve(arguments)
-
-
-def _serve(arguments: Arguments) -> int:
     # Only now: the server's modules cost time and memory that a refused command line should not pay.
     from simvllm.serve import Server, leave  # noqa: PLC0415
 
-    leave(Server(arguments, surroundings()).run())
+    leave(Server(arguments, around).run())

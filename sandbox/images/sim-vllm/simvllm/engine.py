@@ -16,7 +16,6 @@ import select
 import signal
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from simvllm.journal import Journal
@@ -24,6 +23,7 @@ from simvllm.proctitle import set_title
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 RING_BYTES = 1 << 20
 CORE = "EngineCore_DP0"
@@ -71,12 +71,12 @@ def start_engine(ranks: tuple[str, ...], devices: list[str], shm: Path, *, liste
     ring = shm / f"psm_{secrets.token_hex(4)}"
     ours, theirs = os.pipe()
     pid = os.fork()
-    if pid:
-        os.close(theirs)
-        return Engine(pid, ours, ring)
-    os.close(ours)
-    os.close(listener)
-    _child(lambda: _core(ranks, devices, ring, theirs))
+    if pid == 0:
+        os.close(ours)
+        os.close(listener)
+        _child(lambda: _core(ranks, devices, ring, theirs))
+    os.close(theirs)
+    return Engine(pid, ours, ring)
 
 
 def _child(body: Callable[[], int]) -> NoReturn:
@@ -101,7 +101,10 @@ def _core(ranks: tuple[str, ...], devices: list[str], ring: Path, alive: int) ->
     # Before the first fork, so that no worker's death is missed.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGCHLD})
     watched, held = os.pipe()
-    workers = [_fork_worker(rank, devices[place : place + 1], (watched, held, alive)) for place, rank in enumerate(ranks)]
+    workers = [
+        _fork_worker(rank, devices[place : place + 1], (watched, held, alive))
+        for place, rank in enumerate(ranks)
+    ]
     os.close(watched)
     got = signal.sigwait({signal.SIGTERM, signal.SIGCHLD})
     if got == signal.SIGCHLD:

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = frozenset(
-    {"exit-at-start", "never-ready", "hang", "slow", "http-500", "ignore-sigterm", "die-after"}
-)
+NAMES = frozenset({"exit-at-start", "never-ready", "hang", "slow", "http-500", "ignore-sigterm", "die-after"})
 
 
 class Faults:

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+
+def _flags(names: str) -> frozenset[str]:
+    return frozenset(f"--{name}" for name in names.split())
+
+
 SHORT = {
     "-tp": "--tensor-parallel-size",
     "-pp": "--pipeline-parallel-size",
@@ -22,36 +27,27 @@ SHORT = {
     "-q": "--quantization",
     "-h": "--help",
 }
-INTEGERS = frozenset(
-    f"--{name}"
-    for name in (
-        "port api-server-count tensor-parallel-size pipeline-parallel-size data-parallel-size data-parallel-size-local "
-        "data-parallel-start-rank data-parallel-rank data-parallel-rpc-port decode-context-parallel-size "
-        "prefill-context-parallel-size nnodes node-rank master-port max-num-seqs block-size seed max-logprobs "
-        "max-loras max-lora-rank max-cpu-loras shutdown-timeout num-gpu-blocks-override max-log-len "
-        "max-parallel-loading-workers max-seq-len-to-capture num-scheduler-steps"
-    ).split()
+INTEGERS = _flags(
+    "port api-server-count tensor-parallel-size pipeline-parallel-size data-parallel-size data-parallel-size-local "
+    "data-parallel-start-rank data-parallel-rank data-parallel-rpc-port decode-context-parallel-size "
+    "prefill-context-parallel-size nnodes node-rank master-port max-num-seqs block-size seed max-logprobs "
+    "max-loras max-lora-rank max-cpu-loras shutdown-timeout num-gpu-blocks-override max-log-len "
+    "max-parallel-loading-workers max-seq-len-to-capture num-scheduler-steps"
 )
-READABLE_INTEGERS = frozenset({"--max-model-len", "--max-num-batched-tokens"})
-FLOATS = frozenset({"--gpu-memory-utilization", "--swap-space", "--cpu-offload-gb", "--kv-offloading-size"})
-JSONS = frozenset(
-    f"--{name}"
-    for name in (
-        "additional-config speculative-config kv-transfer-config kv-events-config ec-transfer-config hf-overrides "
-        "override-generation-config override-pooler-config pooler-config eplb-config structured-outputs-config "
-        "default-chat-template-kwargs model-loader-extra-config mm-processor-kwargs media-io-kwargs rope-scaling "
-        "profiler-config allowed-origins allowed-methods allowed-headers kernel-config attention-config "
-        "compilation-config limit-mm-per-prompt"
-    ).split()
+READABLE_INTEGERS = _flags("max-model-len max-num-batched-tokens")
+FLOATS = _flags("gpu-memory-utilization swap-space cpu-offload-gb kv-offloading-size")
+JSONS = _flags(
+    "additional-config speculative-config kv-transfer-config kv-events-config ec-transfer-config hf-overrides "
+    "override-generation-config override-pooler-config pooler-config eplb-config structured-outputs-config "
+    "default-chat-template-kwargs model-loader-extra-config mm-processor-kwargs media-io-kwargs rope-scaling "
+    "profiler-config allowed-origins allowed-methods allowed-headers kernel-config attention-config "
+    "compilation-config limit-mm-per-prompt"
 )
 # Of these, other spellings than JSON are valid too (a level, `image=1`): only what opens a brace is checked.
-LOOSE_JSONS = frozenset({"--compilation-config", "--limit-mm-per-prompt"})
-LISTS = frozenset(
-    f"--{name}"
-    for name in (
-        "served-model-name api-key lora-modules lora-target-modules prompt-adapters middleware cudagraph-capture-sizes "
-        "cuda-graph-sizes logits-processors collect-detailed-traces disable-access-log-for-endpoints device-ids"
-    ).split()
+LOOSE_JSONS = _flags("compilation-config limit-mm-per-prompt")
+LISTS = _flags(
+    "served-model-name api-key lora-modules lora-target-modules prompt-adapters middleware cudagraph-capture-sizes "
+    "cuda-graph-sizes logits-processors collect-detailed-traces disable-access-log-for-endpoints device-ids"
 )
 SWITCHES = re.compile(
     r"--(no|enable|disable)-|--(trust-remote-code|enforce-eager|headless|help|async-scheduling|skip-tokenizer-init|"

@@ -67,7 +67,9 @@ class Written:
 class Writer:
     """Writes sequences with one language, under one scheduler."""
 
-    def __init__(self, language: Language, scheduler: Scheduler, faults: Faults, seconds_per_token: float) -> None:
+    def __init__(
+        self, language: Language, scheduler: Scheduler, faults: Faults, seconds_per_token: float
+    ) -> None:
         self.language = language
         self._scheduler = scheduler
         self._faults = faults
@@ -76,11 +78,19 @@ class Writer:
     def score(self, tokens: Sequence[int], alternatives: int) -> list[Scored | None]:
         """The log-probability of each token after the ones before it; the first has none."""
         found: list[Scored | None] = [None]
-        found += [self._scored(tokens[:place], tokens[place], alternatives) for place in range(1, len(tokens))]
+        found += [
+            self._scored(tokens[:place], tokens[place], alternatives) for place in range(1, len(tokens))
+        ]
         return found
 
     def write(
-        self, prompt: Sequence[int], sampling: Sampling, alternatives: int, *, index: int, gone: Callable[[], bool]
+        self,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        alternatives: int,
+        *,
+        index: int,
+        gone: Callable[[], bool],
     ) -> Iterator[Step]:
         """Write one sequence.
 

@@ -62,7 +62,7 @@ class ApiServer(ThreadingHTTPServer):
         self.service = service
         self.server_activate()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's words
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away in the middle is no news."""
 
 
@@ -102,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a DELETE, which no path takes."""
         self._answer("DELETE")
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ARG002 - the base class's words
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's words
         """Its own lines are written by `_log`."""
 
     def _answer(self, method: str) -> None:
@@ -142,7 +142,8 @@ class Handler(BaseHTTPRequestHandler):
         keys = self.service.settings.keys
         scheme, _, given = self.headers.get("Authorization", "").partition(" ")
         return not keys or (
-            scheme.lower() == "bearer" and any(hmac.compare_digest(given.encode(), key.encode()) for key in keys)
+            scheme.lower() == "bearer"
+            and any(hmac.compare_digest(given.encode(), key.encode()) for key in keys)
         )
 
     def _missing(self) -> None:
@@ -158,12 +159,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def metrics(self) -> None:
         """GET /metrics."""
-        self._send(200, self.service.metrics.exposition().encode(), "text/plain; version=0.0.4; charset=utf-8")
+        self._send(
+            200, self.service.metrics.exposition().encode(), "text/plain; version=0.0.4; charset=utf-8"
+        )
 
     def models(self) -> None:
         """GET /v1/models."""
         settings = self.service.settings
-        data = [
+        data: list[Body] = [
             {
                 "id": name,
                 "object": "model",
@@ -190,9 +193,13 @@ class Handler(BaseHTTPRequestHandler):
             tokens = language.tokenizer.encode(body["prompt"])
         else:
             raise invalid("missing", ("prompt",), "Field required", body)
-        names = [language.tokenizer.label(token) for token in tokens] if body.get("return_token_strs") else None
+        names = (
+            [language.tokenizer.label(token) for token in tokens] if body.get("return_token_strs") else None
+        )
         length = self.service.settings.max_model_len
-        self._json(200, {"count": len(tokens), "max_model_len": length, "tokens": tokens, "token_strs": names})
+        self._json(
+            200, {"count": len(tokens), "max_model_len": length, "tokens": tokens, "token_strs": names}
+        )
 
     def detokenize(self) -> None:
         """POST /detokenize."""
@@ -257,12 +264,14 @@ class Handler(BaseHTTPRequestHandler):
         if not select.select([self.connection], [], [], 0)[0]:
             return False
         try:
-            return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except OSError:
             return True
 
     def _json(self, status: int, body: Body) -> None:
-        self._send(status, json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(), "application/json")
+        self._send(
+            status, json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(), "application/json"
+        )
 
     def _send(self, status: int, data: bytes, kind: str) -> None:
         self._begin(status, kind, [("Content-Length", str(len(data)))])

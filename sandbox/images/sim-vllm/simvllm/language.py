@@ -1,6 +1,6 @@
 """The trained pair of tokenizer and n-gram model: training, and model.json.
 
-    python -m simvllm.language CORPUS.txt MODEL.json
+Usage: python -m simvllm.language CORPUS.txt MODEL.json
 """
 
 from __future__ import annotations
@@ -51,7 +51,11 @@ def train(lines: list[str]) -> Language:
 
 def save_language(language: Language, path: Path) -> None:
     """Write model.json."""
-    data = {"order": language.model.order, "pieces": language.tokenizer.pieces, "counts": dump(language.model)}
+    data = {
+        "order": language.model.order,
+        "pieces": language.tokenizer.pieces,
+        "counts": dump(language.model),
+    }
     path.write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
 
 

@@ -15,7 +15,30 @@ if TYPE_CHECKING:
     from simvllm.scheduler import Ticket
     from simvllm.settings import Settings
 
-FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560)
+FIRST_TOKEN = (
+    0.001,
+    0.005,
+    0.01,
+    0.02,
+    0.04,
+    0.06,
+    0.08,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1,
+    2.5,
+    5,
+    7.5,
+    10,
+    20,
+    40,
+    80,
+    160,
+    640,
+    2560,
+)
 NEXT_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
 REQUEST = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
 ITERATION = tuple(2**power for power in (0, *range(3, 15)))
@@ -59,7 +82,9 @@ class Metrics:
         self._born = time.time()
         self._lock = threading.Lock()
         self._waiting = self._running = self._blocks = 0
-        self._counters = dict.fromkeys(("prompt_tokens", "generation_tokens", "num_preemptions", "queries", "hits"), 0)
+        self._counters = dict.fromkeys(
+            ("prompt_tokens", "generation_tokens", "num_preemptions", "queries", "hits"), 0
+        )
         self._success = dict.fromkeys(REASONS, 0)
         tokens = token_bounds(settings.max_model_len)
         self._histograms = {
@@ -161,7 +186,10 @@ class Metrics:
         yield from self._counter("num_preemptions", ((labels, self._counters["num_preemptions"]),))
         yield from self._counter(f"{prefix}prefix_cache_queries", ((labels, self._counters["queries"]),))
         yield from self._counter(f"{prefix}prefix_cache_hits", ((labels, self._counters["hits"]),))
-        reasons = [(tuple(sorted((*labels, ("finished_reason", reason)))), count) for reason, count in self._success.items()]
+        reasons = [
+            (tuple(sorted((*labels, ("finished_reason", reason)))), count)
+            for reason, count in self._success.items()
+        ]
         yield from self._counter("request_success", reasons)
         for name, histogram in self._histograms.items():
             real = "time_per_output_token_seconds" if old and name == "inter_token_latency_seconds" else name
@@ -175,7 +203,9 @@ class Metrics:
         }
         yield from _gauge("cache_config_info", tuple((name, str(value)) for name, value in config.items()), 1)
 
-    def _counter(self, name: str, samples: list[tuple[Labels, int]] | tuple[tuple[Labels, int]]) -> Iterator[str]:
+    def _counter(
+        self, name: str, samples: list[tuple[Labels, int]] | tuple[tuple[Labels, int]]
+    ) -> Iterator[str]:
         yield f"# HELP vllm:{name}_total Counted since the server started."
         yield f"# TYPE vllm:{name}_total counter"
         for labels, value in samples:
@@ -204,5 +234,7 @@ def _histogram(name: str, labels: Labels, histogram: Histogram) -> Iterator[str]
 
 
 def _labels(labels: Labels) -> str:
-    escaped = ((name, value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")) for name, value in labels)
+    escaped = (
+        (name, value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")) for name, value in labels
+    )
     return "{" + ",".join(f'{name}="{value}"' for name, value in escaped) + "}"

@@ -83,7 +83,9 @@ def parse_body(raw: bytes) -> Body:
     except (ValueError, RecursionError) as error:
         raise invalid("json_invalid", (), f"JSON decode error: {error}", {}) from error
     if not isinstance(body, dict):
-        raise invalid("model_attributes_type", (), "Input should be a valid dictionary or object to extract fields from")
+        raise invalid(
+            "model_attributes_type", (), "Input should be a valid dictionary or object to extract fields from"
+        )
     return body
 
 
@@ -150,7 +152,15 @@ def chat_call(body: Body, language: Language, settings: Settings) -> Call:
     if asked is not None and asked < 1:
         raise bad_request(f"max_tokens must be at least 1, got {asked}.", "max_tokens")
     sampling = _sampling(body, (prompt,), asked, settings)
-    return Call(model, (prompt,), sampling, logprobs, echo=False, stream=_boolean(body, "stream"), usage_in_stream=_usage_in_stream(body))
+    return Call(
+        model,
+        (prompt,),
+        sampling,
+        logprobs,
+        echo=False,
+        stream=_boolean(body, "stream"),
+        usage_in_stream=_usage_in_stream(body),
+    )
 
 
 def messages(value: Any) -> list[tuple[str, str]]:
@@ -204,7 +214,9 @@ def check_tokens(tokens: list[int], language: Language) -> list[int]:
     return tokens
 
 
-def _sampling(body: Body, prompts: tuple[tuple[int, ...], ...], asked: int | None, settings: Settings) -> Sampling:
+def _sampling(
+    body: Body, prompts: tuple[tuple[int, ...], ...], asked: int | None, settings: Settings
+) -> Sampling:
     longest = max(len(prompt) for prompt in prompts)
     limit = settings.max_model_len
     if longest + (asked or 0) > limit or (asked is None and longest >= limit):
@@ -245,7 +257,9 @@ def _usage_in_stream(body: Body) -> bool:
     if not isinstance(options, dict):
         raise invalid("model_type", ("stream_options",), "Input should be a valid dictionary", options)
     if not body.get("stream"):
-        raise invalid("value_error", (), "Value error, Stream options can only be defined when `stream=True`.", body)
+        raise invalid(
+            "value_error", (), "Value error, Stream options can only be defined when `stream=True`.", body
+        )
     return bool(options.get("include_usage"))
 
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from simvllm.protocol import Sampling
 
 
-def choose(probabilities: Sequence[float], sampling: Sampling, chance: random.Random, *, forbidden: int | None) -> int:
+def choose(
+    probabilities: Sequence[float], sampling: Sampling, chance: random.Random, *, forbidden: int | None
+) -> int:
     """The next token: the most likely one at temperature 0, else drawn by chance.
 
     Args:

@@ -31,7 +31,9 @@ POLL_SECONDS = 0.1
 # Measured on vLLM: from the engine's death to the end of the API server, with /health at 503 between them.
 DEAD_SECONDS = 4.3
 ENGINE_GRACE_SECONDS = 5.0
-ENGINE_FAILED = "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}"
+ENGINE_FAILED = (
+    "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}"
+)
 
 
 class Server:
@@ -81,7 +83,9 @@ class Server:
 
     def _bind(self) -> ApiServer:
         try:
-            return ApiServer(self._arguments.text("--host", "0.0.0.0"), self._arguments.number("--port", 8000))  # noqa: S104
+            return ApiServer(
+                self._arguments.text("--host", "0.0.0.0"), self._arguments.number("--port", 8000)
+            )  # noqa: S104
         except (OSError, OverflowError) as error:
             raise StartError(f"{type(error).__name__}: {error}") from error
 
@@ -96,7 +100,9 @@ class Server:
             raise StartError(ENGINE_FAILED.format({CORE: 1}))
         if len(found) < len(settings.ranks):
             rank = settings.ranks[len(found)]
-            cause = f"RuntimeError: aclrtSetDevice failed, error code is 107001: Invalid device ID ({len(found)})"
+            cause = (
+                f"RuntimeError: aclrtSetDevice failed, error code is 107001: Invalid device ID ({len(found)})"
+            )
             self._fail_to_start(rank, cause)
             raise StartError(ENGINE_FAILED.format({CORE: 1}))
         return found[: len(settings.ranks)]
@@ -135,7 +141,9 @@ class Server:
             api.open(service)
         except OSError as error:
             raise StartError(f"OSError: {error}") from error
-        threading.Thread(target=api.serve_forever, kwargs={"poll_interval": POLL_SECONDS}, daemon=True).start()
+        threading.Thread(
+            target=api.serve_forever, kwargs={"poll_interval": POLL_SECONDS}, daemon=True
+        ).start()
         uvicorn("Application startup complete.")
         return self._watch(api.socket, engine, service)
 

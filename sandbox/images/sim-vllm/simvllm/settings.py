@@ -50,7 +50,9 @@ def settle(arguments: Arguments, around: Surroundings) -> Settings:
     config = _model_config(arguments.model)
     share = float(arguments.text("--gpu-memory-utilization", "0.9"))
     if not 0 < share <= 1:
-        raise StartError(_invalid("CacheConfig", f"GPU memory utilization must be less than 1.0. Got {share}."))
+        raise StartError(
+            _invalid("CacheConfig", f"GPU memory utilization must be less than 1.0. Got {share}.")
+        )
     keys = arguments.values.get("--api-key") or ([around.api_key] if around.api_key else [])
     return Settings(
         model=arguments.model,
@@ -87,7 +89,9 @@ def _model_config(model: str) -> dict[str, object]:
     try:
         config: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise StartError(f"OSError: It looks like the config file at '{path}' is not a valid JSON file.") from error
+        raise StartError(
+            f"OSError: It looks like the config file at '{path}' is not a valid JSON file."
+        ) from error
     return config
 
 
@@ -122,14 +126,17 @@ def _ranks(arguments: Arguments, config: dict[str, object]) -> tuple[str, ...]:
             )
         )
     names = [
-        (f"DP{d}_" if data > 1 else "") + (f"PP{p}_" if pipeline > 1 else "") + f"TP{t}"
+        "Worker"
+        + (f"_DP{d}" if data > 1 else "")
+        + (f"_PP{p}" if pipeline > 1 else "")
+        + (f"_TP{t}" if tensor > 1 else "")
         for d in range(data)
         for p in range(pipeline)
         for t in range(tensor)
     ]
     here = len(names) // nodes
     first = arguments.number("--node-rank", 0) * here
-    return tuple(f"Worker_{name}" for name in names[first : first + here])
+    return tuple(names[first : first + here])
 
 
 def _invalid(what: str, reason: str) -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _HOME = Path(__file__).resolve().parent.parent
 
@@ -41,7 +44,8 @@ class Surroundings:
 
     def devices(self) -> list[str]:
         """The visible NPUs in order of rank: the device files by number, then the visible list over them."""
-        found = [path for path in glob.glob(self.device_glob) if re.search(r"davinci\d+$", path)]
+        matches = glob.glob(self.device_glob)  # noqa: PTH207 - pathlib takes no absolute pattern
+        found = [path for path in matches if re.search(r"davinci\d+$", path)]
         found.sort(key=lambda path: int(re.sub(r".*davinci", "", path)))
         if self.visible is None:
             return found
