@@ -22,6 +22,7 @@ def health_result(cluster: str, replicas: Sequence[ReplicaHealth]) -> dict[str, 
     return {
         "schema": SCHEMA,
         "cluster": cluster,
+        "simulated": any(entry.simulated for entry in replicas),
         "services": services,
         "replicas": [asdict(entry) for entry in replicas],
     }

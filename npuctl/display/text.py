@@ -72,6 +72,11 @@ def findings_text(plan: Plan, nodes: int) -> str:
 
 def health_text(replicas: Sequence[ReplicaHealth]) -> str:
     """Each service in a word, each replica in a line, the log of those that are not ready."""
+    simulated = [SIMULATED] if any(entry.simulated for entry in replicas) else []
+    return "\n".join([*simulated, *_health_lines(replicas)])
+
+
+def _health_lines(replicas: Sequence[ReplicaHealth]) -> list[str]:
     lines: list[str] = []
     for service in dict.fromkeys(entry.service for entry in replicas):
         own = [entry for entry in replicas if entry.service == service]
@@ -81,7 +86,7 @@ def health_text(replicas: Sequence[ReplicaHealth]) -> str:
             lines.append(f"  {entry.node:<16} {entry.replica:<16} {entry.state:<12} {entry.detail}")
             if entry.state not in {"ready", "stopped"}:
                 lines += [f"      | {text}" for text in entry.log]
-    return "\n".join(lines)
+    return lines
 
 
 def applied_text(applied: Applied) -> str:
@@ -99,7 +104,7 @@ def applied_text(applied: Applied) -> str:
     if applied.dry_run:
         lines.append(f"check mode: nothing was changed; {len(applied.steps)} replicas would be")
     elif applied.health:
-        lines.append(health_text(applied.health))
+        lines.append("\n".join(_health_lines(applied.health)))
     return "\n".join(lines)
 
 

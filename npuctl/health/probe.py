@@ -53,7 +53,9 @@ def ask_replicas(inventory: Inventory, targets: Sequence[Target]) -> list[Replic
         for seen in answer.data["replicas"]:
             target = here[answer.node, seen["name"]]
             probe = engines.load(target.service.engine).token_probe(target.service)
-            found[answer.node, seen["name"]] = judge(seen, target.service, target.node, probe)
+            found[answer.node, seen["name"]] = judge(
+                seen, target.service, target.node, probe, simulated=answer.data["simulated"]
+            )
     return [found[target.node, target.replica] for target in targets]
 
 

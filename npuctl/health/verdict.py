@@ -20,6 +20,7 @@ class ReplicaHealth:
     """The state of one replica, and why it is called so.
 
     Attributes:
+        simulated: the node simulates its NPUs.
         token_seconds: time of the one token; None where none came out.
         log: last lines of the engine's log, where it is not ready.
     """
@@ -32,9 +33,12 @@ class ReplicaHealth:
     token_seconds: float | None = None
     restarts: int = 0
     log: tuple[str, ...] = ()
+    simulated: bool = False
 
 
-def judge(seen: dict[str, Any], service: Service, node: str, probe: TokenProbe) -> ReplicaHealth:
+def judge(
+    seen: dict[str, Any], service: Service, node: str, probe: TokenProbe, *, simulated: bool
+) -> ReplicaHealth:
     """The state of a replica, from what library/npuctl_health.py observed."""
     container = seen.get("container")
     if container is None:
@@ -53,6 +57,7 @@ def judge(seen: dict[str, Any], service: Service, node: str, probe: TokenProbe) 
         token_seconds=token.get("seconds") if state == "ready" else None,
         restarts=container["restarts"] if container else 0,
         log=tuple(seen.get("log", ())),
+        simulated=simulated,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -144,7 +145,7 @@ def _container_diff(label: str, wanted: dict[str, Any]) -> Iterator[str]:
 def _lines(container: dict[str, Any]) -> list[str]:
     """A container as lines that a person compares: one a flag, a variable, a device, a mount."""
     lines = [f"image {container['image']}"]
-    lines += [f"argv {line}" for line in _flag_lines([str(word) for word in container["argv"]])]
+    lines += _flag_lines([str(word) for word in container["argv"]])
     lines += [f"env {name}={value}" for name, value in sorted(container["env"].items())]
     lines += [f"device {device}" for device in container["devices"]]
     for mount in container["mounts"]:
@@ -157,11 +158,11 @@ def _lines(container: dict[str, Any]) -> list[str]:
 
 def _flag_lines(argv: list[str]) -> list[str]:
     """The words of a command line, each flag together with its value."""
+    first = next((index for index, word in enumerate(argv) if word.startswith("--")), len(argv))
     lines: list[str] = []
-    for word in argv:
-        previous = lines[-1] if lines else ""
-        if previous.startswith("--") and " " not in previous and not word.startswith("--"):
-            lines[-1] = f"{previous} {word}"
-        else:
+    for word in argv[first:]:
+        if word.startswith("--") or not lines:
             lines.append(word)
-    return lines
+        else:
+            lines[-1] = f"{lines[-1]} {word}"
+    return [shlex.join(argv[:first]), *(f"  {line}" for line in lines)]

@@ -179,6 +179,7 @@ class Starter:
             "SIM_VLLM_SHM_DIR": f"{folder}/shm",
             "SIM_VLLM_FAULTS": f"{folder}/faults.json",
             "SIM_VLLM_LOAD_SECONDS": "0",
+            "SIM_VLLM_DEAD_SECONDS": "1",
             "SIM_VLLM_SECONDS_PER_TOKEN": "0",
         }
         output = folder / "log"

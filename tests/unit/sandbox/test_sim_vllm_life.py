@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .conftest import Starter
 
 BODY = {"prompt": "A node is", "max_tokens": 4}
+HANGING_REQUEST = b'POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n{"prompt": "x"}'
 
 
 def ended(start: Starter, *flags: str, **settings: object) -> tuple[int, str]:
@@ -33,6 +34,16 @@ def test_a_polite_stop_ends_with_0_and_leaves_nothing(start: Starter, number: si
     assert sim.process.wait(15) == 0
     assert sim.descendants() == {}
     assert sim.shared_memory() == []
+
+
+def test_a_polite_stop_does_not_wait_for_open_requests(start: Starter) -> None:
+    sim = start(faults=("hang",))
+    with closing(socket.create_connection(("127.0.0.1", sim.port))) as client:
+        client.sendall(HANGING_REQUEST)
+        wait_for(lambda: sim.metric("num_requests_running") == 1, what="the hanging request")
+        sim.process.terminate()
+        assert sim.process.wait(15) == 0
+    assert sim.descendants() == {}
 
 
 def test_each_worker_holds_the_device_of_its_rank(start: Starter) -> None:
@@ -124,9 +135,7 @@ def test_faults_come_and_go_while_it_runs(start: Starter) -> None:
     assert sim.post("/v1/completions", BODY)
     sim.fault("hang")
     with closing(socket.create_connection(("127.0.0.1", sim.port))) as client:
-        client.sendall(
-            b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n" + b'{"prompt": "x"}'
-        )
+        client.sendall(HANGING_REQUEST)
         wait_for(lambda: sim.metric("num_requests_running") == 1, what="the hanging request")
         assert sim.health() == 200
         client.settimeout(0.3)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from simvllm.flags import ArgumentsError, load_flags, parse_arguments
 from simvllm.journal import Journal
@@ -49,6 +50,12 @@ def _serve(words: list[str], around: Surroundings) -> int:
         print(USAGE, *sorted(known), sep="\n  ")
         return 0
     # Only now: the server's modules cost time and memory that a refused command line should not pay.
-    from simvllm.serve import Server, leave  # noqa: PLC0415
+    from simvllm.serve import Server  # noqa: PLC0415
 
-    leave(Server(arguments, around).run())
+    return Server(arguments, around).run()
+
+
+def leave(status: int) -> NoReturn:
+    """End the process at once: threads that still answer somebody must not hold it."""
+    sys.stdout.flush()
+    os._exit(status)

@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from simvllm.engine import CORE, Engine, start_engine
 from simvllm.faults import Faults
@@ -19,7 +19,7 @@ from simvllm.language import load_language
 from simvllm.metrics import Metrics
 from simvllm.scheduler import Scheduler
 from simvllm.service import Service
-from simvllm.settings import Settings, StartError, settle
+from simvllm.settings import DEFAULT_HOST, DEFAULT_PORT, Settings, StartError, settle
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from simvllm.surroundings import Surroundings
 
 POLL_SECONDS = 0.1
-# Measured on vLLM: from the engine's death to the end of the API server, with /health at 503 between them.
-DEAD_SECONDS = 4.3
 ENGINE_GRACE_SECONDS = 5.0
 ENGINE_FAILED = (
     "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}"
@@ -82,10 +80,9 @@ class Server:
             return self._serve(api, engine, settings)
 
     def _bind(self) -> ApiServer:
+        host = self._arguments.text("--host", DEFAULT_HOST)
         try:
-            return ApiServer(
-                self._arguments.text("--host", "0.0.0.0"), self._arguments.number("--port", 8000)
-            )  # noqa: S104
+            return ApiServer(host, self._arguments.number("--port", DEFAULT_PORT))
         except (OSError, OverflowError) as error:
             raise StartError(f"{type(error).__name__}: {error}") from error
 
@@ -161,7 +158,7 @@ class Server:
                     "vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. "
                     "See stack trace (above) for the root cause.",
                 )
-                self._asked.wait(DEAD_SECONDS)
+                self._asked.wait(self._around.dead_seconds)
                 break
         uvicorn("Shutting down")
         with contextlib.suppress(OSError):
@@ -177,8 +174,3 @@ class Server:
             if engine.dead(POLL_SECONDS):
                 return 1
         return 0
-
-
-def leave(status: int) -> NoReturn:
-    """End the process at once: threads that still answer somebody must not hold it."""
-    os._exit(status)

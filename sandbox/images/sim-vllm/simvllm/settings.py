@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from simvllm.flags import Arguments
     from simvllm.surroundings import Surroundings
 
+DEFAULT_HOST = "0.0.0.0"  # noqa: S104 - as vLLM: every address of the node
+DEFAULT_PORT = 8000
 DEFAULT_CONTEXT = 2048
 DEFAULT_BLOCK = 16
 KV_BLOCKS = 4096
@@ -26,8 +28,6 @@ class Settings:
 
     model: str
     names: tuple[str, ...]
-    host: str
-    port: int
     keys: tuple[str, ...]
     max_model_len: int
     max_num_seqs: int
@@ -57,8 +57,6 @@ def settle(arguments: Arguments, around: Surroundings) -> Settings:
     return Settings(
         model=arguments.model,
         names=tuple(arguments.values.get("--served-model-name") or [arguments.model]),
-        host=arguments.text("--host", "0.0.0.0"),  # noqa: S104 - vLLM's own default
-        port=arguments.number("--port", 8000),
         keys=tuple(keys),
         max_model_len=_context(arguments, config, allow_long=around.allow_long_context),
         max_num_seqs=max(1, arguments.number("--max-num-seqs", 256)),

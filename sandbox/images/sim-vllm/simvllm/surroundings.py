@@ -37,6 +37,7 @@ class Surroundings:
     allow_no_npu: bool
     load_seconds: float
     seconds_per_token: float
+    dead_seconds: float
     shm: Path
     toolkit: str
     api_key: str
@@ -64,6 +65,8 @@ def surroundings(env: Mapping[str, str] = os.environ) -> Surroundings:
         allow_no_npu=bool(env.get("SIM_VLLM_ALLOW_NO_NPU")),
         load_seconds=float(env.get("SIM_VLLM_LOAD_SECONDS", "1.5")),
         seconds_per_token=float(env.get("SIM_VLLM_SECONDS_PER_TOKEN", "0.002")),
+        # Measured on vLLM: so long the API server outlives its engine, with /health at 503.
+        dead_seconds=float(env.get("SIM_VLLM_DEAD_SECONDS", "4.3")),
         shm=Path(env.get("SIM_VLLM_SHM_DIR", "/dev/shm")),  # noqa: S108 - this is where vLLM's rings are
         toolkit=env.get("ASCEND_TOOLKIT_HOME", ""),
         api_key=env.get("VLLM_API_KEY", ""),
