@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from npuctl.cli.options import add_output, answer, result
 
 if TYPE_CHECKING:
     import argparse
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 HELP = "make a cluster of containers that behave like servers with (simulated) NPUs"
 EXAMPLE = "npuctl sandbox up --nodes 2 && npuctl deploy inventories/sandbox"
 
-_ENVELOPE = 1
 # Repeated from npuctl.sandbox.model: importing it here would slow every `npuctl --help`.
 _PRODUCTS = ("a2", "a3", "310p")
 _ENGINES = ("sim", "cpu", "none")
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     for action in (up, status, down, fault):
         action.add_argument("--name", default=_DEFAULT_NAME, help="which sandbox (default sandbox)")
-        action.add_argument("--output", choices=("text", "json"), default="text", help="form of the answer")
+        add_output(action)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -65,24 +65,24 @@ def _up(options: argparse.Namespace) -> int:
     wanted = cluster.Wanted(
         options.name, options.nodes, options.product, options.engine, options.inventory, options.force
     )
-    result = cluster.up(wanted, Progress())
-    found = status.of(result.sandbox)
-    data = status.as_data(result.sandbox, found) | {
-        "inventory": str(result.inventory),
-        "engine_image": result.engine_image,
-        "cluster_yml_written": result.cluster_written,
-        "seconds": round(result.seconds, 1),
+    made = cluster.up(wanted, Progress())
+    found = status.of(made.sandbox)
+    data = status.as_data(made.sandbox, found) | {
+        "inventory": str(made.inventory),
+        "engine_image": made.engine_image,
+        "cluster_yml_written": made.cluster_written,
+        "seconds": round(made.seconds, 1),
     }
-    _answer(options, data, f"{status.table(result.sandbox, found)}\n{_what_next(result)}")
+    _answer(options, data, f"{status.table(made.sandbox, found)}\n{_what_next(made)}")
     return 0
 
 
-def _what_next(result: Up) -> str:
-    folder = result.inventory
+def _what_next(made: Up) -> str:
+    folder = made.inventory
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    kept = "" if result.cluster_written else "\ncluster.yml: kept as you edited it (--force writes it anew)"
-    engine = f"\nengine image: {result.engine_image}" if result.engine_image else ""
-    return f"inventory: {shown}{engine}{kept}\nup after {result.seconds:.0f} s"
+    kept = "" if made.cluster_written else "\ncluster.yml: kept as you edited it (--force writes it anew)"
+    engine = f"\nengine image: {made.engine_image}" if made.engine_image else ""
+    return f"inventory: {shown}{engine}{kept}\nup after {made.seconds:.0f} s"
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -146,9 +146,5 @@ def _existing(name: str) -> Sandbox:
 
 
 def _answer(options: argparse.Namespace, data: dict[str, object], text: str) -> None:
-    if options.output == "json":
-        envelope = {"version": _ENVELOPE, "kind": f"sandbox.{options.action}", "data": data}
-        print(json.dumps(envelope, indent=2))
-    else:
-        print(text)
+    answer(options, text, result(f"sandbox {options.action}", 0, **data))
     sys.stdout.flush()

@@ -97,8 +97,14 @@ def place(
         if wish.service.chips is not None:
             conflicts += _take_written(wish, rooms[wish.node], chosen)
     for wish in wanted:
-        if wish.service.chips is None and not _keep_present(wish, rooms[wish.node], spec.name, chosen):
+        if wish.service.chips is not None:
+            continue
+        kept = _present_chips(wish, rooms[wish.node], spec.name)
+        if kept is None:
             fresh.append(wish)
+        else:
+            rooms[wish.node].taken.update(dict.fromkeys(kept, wish.name))
+            chosen[wish.service.name, wish.index] = kept
     for wish in fresh:
         conflicts += _take_free(wish, rooms[wish.node], chosen, spec.name)
     for wish in wanted:
@@ -149,20 +155,16 @@ def _take_written(
     chosen[wish.service.name, wish.index] = chips
 
 
-def _keep_present(
-    wish: Wish, room: _Node, cluster: str, chosen: dict[tuple[str, int], tuple[int, ...]]
-) -> bool:
+def _present_chips(wish: Wish, room: _Node, cluster: str) -> tuple[int, ...] | None:
+    """The chips that this replica's container has, where they still fit; None where it must be placed anew."""
     name = container_name(cluster, wish.service.name, wish.index)
-    for container in room.facts.containers:
-        if container.name == name and container.spec:
-            chips = chips_of_label(container.spec)
-            present = {chip.id for chip in room.facts.chips}
-            fits = len(chips) == wish.size and set(chips) <= present and not set(chips) & set(room.taken)
-            if fits:
-                room.taken.update(dict.fromkeys(chips, wish.name))
-                chosen[wish.service.name, wish.index] = chips
-            return fits
-    return False
+    container = next((entry for entry in room.facts.containers if entry.name == name), None)
+    if container is None:
+        return None
+    chips = chips_of_label(container.spec)
+    present = {chip.id for chip in room.facts.chips}
+    fits = len(chips) == wish.size and set(chips) <= present and not set(chips) & set(room.taken)
+    return chips if fits else None
 
 
 def chips_of_label(text: str) -> tuple[int, ...]:

@@ -207,6 +207,8 @@ def _start(
     if container is not None and not container.attached:
         docker.run("network", "connect", "--ip", node.address, sandbox.network, node.container)
     nodes.give_files(node.container, nodes.identity_files(sandbox, node, public_key))
+    if container is not None and container.state in {"running", "paused"}:
+        nodes.start_services(node.container)
     if container is None or container.state not in {"running", "paused"}:
         nodes.start(node.container)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _Item = TypeVar("_Item")
 _LAST_LINES = 8
+_WORDS, _WORD = 8, 60  # how much of a failed command a message shows
 
 
 class DockerError(PlayFailedError):
@@ -141,8 +142,8 @@ def in_parallel(work: Callable[[_Item], None], items: Iterable[_Item], *, at_onc
 
 
 def _shown(arguments: Iterable[str]) -> str:
-    words = list(arguments)
-    return "docker " + " ".join(words[:6]) + (" …" if len(words) > 6 else "")  # noqa: PLR2004
+    words = [word if len(word) <= _WORD and "\n" not in word else "…" for word in arguments]
+    return " ".join(["docker", *words[:_WORDS]]) + (" …" if len(words) > _WORDS else "")
 
 
 def _tail(output: bytes) -> str:

@@ -62,8 +62,7 @@ def put(sandbox: Sandbox, node: Node, request: Request, progress: Progress) -> s
         raise _unknown(request.fault)
     if request.fault == EVERYTHING:
         return _clear_everything(sandbox, node, request, progress)
-    if node.name not in nodes.existing(sandbox.name):
-        raise PlayFailedError(f"{node.name} has no container", hint="npuctl sandbox up brings it back")
+    _require_alive(sandbox, node, request)
     if request.fault == "image-missing":
         _image_missing(node, request, progress)
     elif request.fault in _OUTER:
@@ -75,6 +74,18 @@ def put(sandbox: Sandbox, node: Node, request: Request, progress: Progress) -> s
     else:
         _npu_fault(node, request)
     return f"{request.fault} {'cleared on' if request.clear else 'put on'} {node.name}"
+
+
+def _require_alive(sandbox: Sandbox, node: Node, request: Request) -> None:
+    container = nodes.existing(sandbox.name).get(node.name)
+    state = container.state if container else "missing"
+    if state == "missing" or (request.fault not in _OUTER and state != "running"):
+        raise PlayFailedError(
+            f"{node.name} is {state}: {request.fault} needs a running node",
+            hint=f"npuctl sandbox fault {node.name} all --clear mends it"
+            if container
+            else "npuctl sandbox up brings it back",
+        )
 
 
 def explained() -> list[tuple[str, str]]:

@@ -85,6 +85,11 @@ def start(container: str) -> None:
         raise PlayFailedError(str(error), hint=preflight.why_no_node(str(error))) from error
 
 
+def start_services(container: str) -> None:
+    """Start again what somebody stopped on a running node."""
+    docker.attempt("exec", container, "systemctl", "start", "ssh", "docker.socket", "docker", timeout=60)
+
+
 def wait_until_up(node: Node, *, seconds: float = _BOOT_SECONDS) -> None:
     """Return when systemd has booted, sshd greets and the inner Docker engine answers.
 

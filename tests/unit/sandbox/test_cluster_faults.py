@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from npuctl.errors import NpuctlError, UsageError
@@ -9,8 +11,10 @@ from npuctl.sandbox import docker, faults, nodes
 from npuctl.sandbox.fault_scripts import SCRIPTS
 from npuctl.sandbox.faults import Request
 from npuctl.sandbox.model import Sandbox
+from npuctl.sandbox.nodes import Container
 from npuctl.sandbox.progress import Progress
 
+RUNNING = Container("npuctl-sandbox-node-1", "node-1", "running", "npuctl-sandbox/node:1", attached=True)
 ONE = Sandbox("sandbox", 1, "a2", "10.77.3.0/24")
 
 
@@ -28,7 +32,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         return ""
 
     monkeypatch.setattr(docker, "run", record)
-    monkeypatch.setattr(nodes, "existing", lambda _name: {"node-1": None})
+    monkeypatch.setattr(nodes, "existing", lambda _name: {"node-1": RUNNING})
     return seen
 
 
@@ -70,8 +74,18 @@ def test_all_goes_with_clear_only() -> None:
 
 def test_a_missing_node_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes, "existing", lambda _name: {})
-    with pytest.raises(NpuctlError, match="has no container"):
+    with pytest.raises(NpuctlError, match="node-1 is missing"):
         put(Request("reboot"))
+
+
+@pytest.mark.parametrize("state", ["paused", "exited"])
+def test_a_node_that_does_not_run_cannot_be_broken_from_within(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "existing", lambda _name: {"node-1": replace(RUNNING, state=state)})
+    with pytest.raises(NpuctlError, match=f"node-1 is {state}: disk-full needs a running node") as caught:
+        put(Request("disk-full"))
+    assert "all --clear" in caught.value.hint
 
 
 def test_every_fault_is_explained_the_simulators_too() -> None:

@@ -1,0 +1,1 @@
+"""What npuctl costs beside the same work done with other tools: `make bench`."""
