@@ -6,7 +6,8 @@ NpuctlError (1 is a bug and never raised on purpose)
 ├── PlayFailedError       4   a change on a node failed
 ├── UnreachableError      5   a node could not be reached
 ├── UnhealthyError        6   a replica does not produce tokens
-└── LockedError           8   another npuctl works on this cluster
+├── LockedError           8   another npuctl works on this cluster
+└── CancelledError      130   the person ended it; what was done until then is said
 
 An error carries what happened and, in `hint`, what to do about it. Exit codes are part of the
 command line's contract (docs/reference/exit-codes.md).
@@ -73,3 +74,9 @@ class LockedError(NpuctlError):
     """Another npuctl is changing this cluster."""
 
     exit_code = 8
+
+
+class CancelledError(NpuctlError):
+    """The person ended a change with Ctrl-C; what was done until then is in the message."""
+
+    exit_code = 130

@@ -27,12 +27,12 @@ def run(options: argparse.Namespace) -> int:
     from npuctl.display.progress import open_progress
     from npuctl.display.text import plan_text
     from npuctl.errors import CheckRefusedError, UnreachableError
-    from npuctl.operate.look import look, plan_of, read_facts
-    from npuctl.remote.inventory import find_folder, load_inventory
+    from npuctl.operate.look import look, plan_from_file
+    from npuctl.remote.inventory import find_folder
 
     folder = find_folder(options.inventory)
     if options.facts:
-        plan = plan_of(load_inventory(folder), read_facts(options.facts))
+        plan = plan_from_file(folder, options.facts)
     else:
         quiet = open_progress("text") if options.output == "text" else (lambda _progress: None)
         plan = look(folder, quiet, limit=limit_words(options)).plan

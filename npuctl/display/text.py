@@ -94,9 +94,8 @@ def applied_text(applied: Applied) -> str:
     plan = applied.view.plan
     lines = [SIMULATED] if plan.simulated else []
     if not applied.steps:
-        lines.append(
-            f"cluster {plan.cluster}: nothing to do; {len(plan.steps)} replicas are as they should be"
-        )
+        right = sum(step.action == "none" for step in plan.steps)
+        lines.append(f"cluster {plan.cluster}: nothing to do; {right} replicas are as they should be")
     lines += [f"not done by this verb: {text}" for text in applied.left_out]
     lines += [f"FAILED {node}: {reason}" for node, reason in applied.outcome.failed.items()]
     for node, reason in {**plan.unreachable, **applied.outcome.unreachable}.items():

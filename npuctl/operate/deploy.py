@@ -15,8 +15,7 @@ from npuctl.operate.record import recorded
 from npuctl.plan.build import find_service
 from npuctl.plan.model import Finding, Step
 from npuctl.remote.inventory import state_folder
-from npuctl.runner.hostvars import inventory_source
-from npuctl.runner.run import Outcome, run_playbook
+from npuctl.runner.run import Outcome
 from npuctl.state.lock import hold_lock
 
 
@@ -95,13 +94,12 @@ def _apply(
         _refuse(view, chosen)
         if not chosen:
             return Applied(view, (), left_out=left_out, dry_run=dry_run)
-        with recorded(view.inventory, verb, steps=_described(chosen), dry_run=dry_run) as run:
+        with recorded(view.inventory, verb, chosen, dry_run=dry_run) as change:
             emit(Notice("apply", f"{len(chosen)} of {len(view.plan.steps)} replicas have something to do"))
-            source = inventory_source(chosen, view.plan.cluster)
-            outcome = run_playbook(view.inventory, "apply.yml", source, run.folder, emit, check=dry_run)
+            outcome = change.apply(emit, check=dry_run)
             health = () if dry_run else _verify(view, chosen, outcome, emit)
             applied = Applied(view, chosen, outcome, health, left_out, dry_run)
-            run.write(
+            change.run.write(
                 "result",
                 exit_code=applied.exit_code,
                 failed=outcome.failed,
@@ -160,7 +158,3 @@ def _verify(view: View, chosen: Sequence[Step], outcome: Outcome, emit: Emit) ->
         emit(Notice("ready", f"waiting for a token of {len(good)} replicas"))
     health = wait_until_ready(view.inventory, good, emit)
     return (*health, *ask_replicas(view.inventory, bad))
-
-
-def _described(steps: Sequence[Step]) -> list[dict[str, str]]:
-    return [{"node": step.node, "replica": step.name, "action": step.action} for step in steps]

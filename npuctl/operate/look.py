@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from npuctl.errors import UsageError
-from npuctl.facts.model import SCHEMA, ClusterFacts
+from npuctl.facts.model import SCHEMA, ClusterFacts, Unreachable
 from npuctl.health.probe import Target
 from npuctl.operate.progress import Emit, Notice
 from npuctl.plan.build import build_plan, find_service, refuse_bad_services, resolve_hosts
@@ -67,6 +67,16 @@ def plan_of(inventory: Inventory, facts: ClusterFacts) -> Plan:
     """The plan for these facts, whether just read or recorded."""
     hosts = _hosts(inventory)
     return build_plan(inventory.spec, hosts, facts, inventory.secrets, file=inventory.spec_file)
+
+
+def plan_from_file(folder: Path, path: str) -> Plan:
+    """The plan for recorded facts; nodes that the file does not have count as unreachable."""
+    inventory = load_inventory(folder)
+    facts = read_facts(path)
+    known = {*facts.nodes, *facts.unreachable}
+    missing = {name: Unreachable(reason=f"not in {path}") for name in inventory.hosts if name not in known}
+    facts = facts.model_copy(update={"unreachable": {**facts.unreachable, **missing}})
+    return plan_of(inventory, facts)
 
 
 def read_facts(path: str) -> ClusterFacts:

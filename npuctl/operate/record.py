@@ -1,28 +1,80 @@
-"""A change with its record: lock, run folder, journal; true whatever ends it."""
+"""A change with its record: run folder, journal; true whatever ends it."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from npuctl.errors import CancelledError
+from npuctl.operate.progress import Emit
+from npuctl.plan.model import Step
 from npuctl.remote.inventory import Inventory
+from npuctl.runner.hostvars import inventory_source
+from npuctl.runner.run import Outcome, run_playbook
 from npuctl.state.journal import Run, begin_run
 
 
-@contextlib.contextmanager
-def recorded(inventory: Inventory, verb: str, **details: Any) -> Iterator[Run]:
-    """Note the beginning, and the end however it comes; the block writes its own results.
+@dataclass(slots=True)
+class Change:
+    """One change of nodes while it goes on.
 
-    The caller holds the cluster's lock.
+    `outcome` is what the play did so far; it is complete when `apply` returns.
     """
-    run = begin_run(inventory.state, verb, details)
+
+    inventory: Inventory
+    steps: Sequence[Step]
+    run: Run
+    outcome: Outcome
+
+    def apply(
+        self, emit: Emit, *, folders: dict[str, list[str]] | None = None, check: bool = False
+    ) -> Outcome:
+        """Run the play for the steps.
+
+        Args:
+            emit: takes the events.
+            folders: node → folders to remove at the end.
+            check: Ansible's check mode; nothing is changed.
+
+        Raises:
+            KeyboardInterrupt: the person ended it; Ansible has ended.
+        """
+        source = inventory_source(self.steps, self.inventory.spec.name, folders)
+        self.outcome = run_playbook(self.inventory, "apply.yml", source, self.run.folder, emit, check=check)
+        if self.outcome.cancelled:
+            raise KeyboardInterrupt
+        return self.outcome
+
+
+@contextlib.contextmanager
+def recorded(inventory: Inventory, verb: str, steps: Sequence[Step], **details: Any) -> Iterator[Change]:
+    """Note the beginning, and the end however it comes; the caller holds the cluster's lock.
+
+    Raises:
+        CancelledError: in place of KeyboardInterrupt; says what was done and what was not.
+    """
+    described = [{"node": step.node, "replica": step.name, "action": step.action} for step in steps]
+    run = begin_run(inventory.state, verb, {"steps": described, **details})
+    change = Change(inventory, steps, run, Outcome())
     try:
-        yield run
+        yield change
     except KeyboardInterrupt:
-        run.write("interrupted")
-        raise
+        run.write("interrupted", changed=change.outcome.changed, failed=change.outcome.failed)
+        raise CancelledError(
+            f"{verb} was interrupted\n{_so_far(change)}",
+            hint="nothing is undone; run the same again to finish, or npuctl plan to see what is left",
+        ) from None
     except BaseException as error:
         run.write("failed", error=f"{type(error).__name__}: {error}")
         raise
     run.write("ended")
+
+
+def _so_far(change: Change) -> str:
+    lines = []
+    for node in dict.fromkeys(step.node for step in change.steps):
+        done = "; ".join(change.outcome.changed.get(node, [])) or "nothing was changed"
+        lines.append(f"  {node}: {done}")
+    return "\n".join(lines)

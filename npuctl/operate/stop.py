@@ -18,8 +18,7 @@ from npuctl.plan.model import ROOT, Action, Step, cluster_root
 from npuctl.plan.proof import Evidence, foreign_holders, prove_stopped
 from npuctl.remote.inspect import inspect_nodes
 from npuctl.remote.inventory import Inventory, state_folder
-from npuctl.runner.hostvars import inventory_source
-from npuctl.runner.run import Outcome, run_playbook
+from npuctl.runner.run import Outcome
 from npuctl.state.lock import hold_lock
 
 # NPU memory comes back a while after its process has gone: vllm-ascend's own tests wait up to 50 s.
@@ -84,7 +83,7 @@ def teardown(folder: Path, emit: Emit, *, limit: Sequence[str] = ()) -> Stopped:
         folders = {
             name: [cluster_root(cluster), *([ROOT] if node.clusters == [cluster] else [])]
             for name, node in facts.nodes.items()
-            if cluster in node.clusters
+            if cluster in node.clusters and not node.docker.error
         }
         return _carry_out(
             "teardown", inventory, facts, _steps(chosen, "remove", cluster), chosen, folders, emit
@@ -94,6 +93,12 @@ def teardown(folder: Path, emit: Emit, *, limit: Sequence[str] = ()) -> Stopped:
 def _inspect(inventory: Inventory, nodes: Sequence[str], emit: Emit) -> ClusterFacts:
     emit(Notice("inspect", f"asking {len(nodes)} nodes"))
     return inspect_nodes(inventory, nodes)
+
+
+def _silent(facts: ClusterFacts) -> dict[str, str]:
+    """Nodes of which nobody can say what runs there, with the reason."""
+    silent = {name: node.reason for name, node in facts.unreachable.items()}
+    return silent | {name: node.docker.error for name, node in facts.nodes.items() if node.docker.error}
 
 
 def _steps(containers: dict[str, list[ContainerFacts]], action: Action, cluster: str) -> tuple[Step, ...]:
@@ -117,18 +122,16 @@ def _carry_out(
     evidence: list[Evidence] = []
     foreign: dict[str, list[str]] = {}
     if steps or folders:
-        described = [{"node": step.node, "replica": step.name, "action": step.action} for step in steps]
-        with recorded(inventory, verb, steps=described) as run:
-            source = inventory_source(steps, inventory.spec.name, folders)
-            outcome = run_playbook(inventory, "apply.yml", source, run.folder, emit)
+        with recorded(inventory, verb, steps) as change:
+            outcome = change.apply(emit, folders=folders)
             evidence, foreign = _prove(inventory, chosen, outcome, emit)
-            run.write(
+            change.run.write(
                 "result",
                 failed=outcome.failed,
                 unproven=[
                     f"{entry.node}: {entry.what}: {entry.seen}" for entry in evidence if not entry.holds
                 ],
-                unreachable=sorted({*facts.unreachable, *outcome.unreachable}),
+                unreachable=sorted({*_silent(facts), *outcome.unreachable}),
             )
     return Stopped(
         cluster=inventory.spec.name,
@@ -136,7 +139,7 @@ def _carry_out(
         outcome=outcome,
         evidence=tuple(evidence),
         foreign=foreign,
-        unreachable={name: node.reason for name, node in facts.unreachable.items()},
+        unreachable=_silent(facts),
         simulated=facts.simulated,
     )
 

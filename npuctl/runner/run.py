@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,11 +31,13 @@ class Outcome:
     Attributes:
         failed, unreachable: node → reason.
         changed: node → outcomes of the tasks that changed something, in order.
+        cancelled: the person ended the play with Ctrl-C; Ansible has ended.
     """
 
     failed: dict[str, str] = field(default_factory=dict)
     unreachable: dict[str, str] = field(default_factory=dict)
     changed: dict[str, list[str]] = field(default_factory=dict)
+    cancelled: bool = False
 
     def add(self, event: Event) -> None:
         """Take one event into account."""
@@ -61,7 +65,6 @@ def run_playbook(
 
     Raises:
         PlayFailedError: Ansible itself could not run.
-        KeyboardInterrupt: the play was cancelled by the person; Ansible has ended.
     """
     import ansible_runner  # noqa: PLC0415  0.06 s of CPU that only changes pay
 
@@ -83,22 +86,37 @@ def run_playbook(
     private.mkdir(mode=0o700)
     hosts = source["all"]["children"]["npuctl_changed"]["hosts"]
     forks = max(1, min(len(hosts), _MOST_FORKS))
-    result = ansible_runner.run(
-        private_data_dir=str(private),
-        project_dir=str(content_root()),
-        playbook=f"playbooks/{playbook}",
-        inventory=[str(inventory.folder), str(plan_file)],
-        envvars=_environment(inventory),
-        cmdline=f"--forks {forks}" + (" --check --diff" if check else ""),
-        event_handler=take,
-        quiet=True,
-        suppress_env_files=True,
-    )
-    if result.status == "canceled":
-        raise KeyboardInterrupt
-    if result.status != "successful" and not outcome.failed and not outcome.unreachable:
-        raise PlayFailedError(f"Ansible ended with {result.rc}: {_last_words(result, errors)}")
+    with _own_signals():
+        result = ansible_runner.run(
+            private_data_dir=str(private),
+            project_dir=str(content_root()),
+            playbook=f"playbooks/{playbook}",
+            inventory=[str(inventory.folder), str(plan_file)],
+            envvars=_environment(inventory),
+            cmdline=f"--forks {forks}" + (" --check --diff" if check else ""),
+            event_handler=take,
+            quiet=True,
+            suppress_env_files=True,
+        )
+    last_words = errors[-1].strip() if errors else _keep_log(result, run_folder)
+    # The runner wrote the whole environment of this process to a file there, tokens and all.
+    shutil.rmtree(private, ignore_errors=True)
+    outcome.cancelled = result.status == "canceled"
+    silent = not outcome.failed and not outcome.unreachable and not outcome.cancelled
+    if result.status != "successful" and silent:
+        raise PlayFailedError(f"Ansible ended with {result.rc}: {last_words}")
     return outcome
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """ansible-runner takes SIGINT and SIGTERM for itself and keeps them; after the play they are ours again."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _environment(inventory: Inventory) -> dict[str, str]:
@@ -112,10 +130,13 @@ def _environment(inventory: Inventory) -> dict[str, str]:
     }
 
 
-def _last_words(result: Any, errors: list[str]) -> str:
-    if errors:
-        return errors[-1].strip()
+def _keep_log(result: Any, run_folder: Path) -> str:
+    """Keep what Ansible printed beside the plan; returns its last line."""
+    text = ""
     with contextlib.suppress(OSError):
-        lines = [line for line in result.stdout.read().splitlines() if line.strip()]
-        return str(lines[-1]) if lines else "it said nothing"
-    return "it said nothing"
+        text = result.stdout.read()
+    log = run_folder / "ansible.log"
+    log.touch(mode=0o600)
+    log.write_text(text, encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
