@@ -60,6 +60,8 @@ def up(wanted: Wanted, progress: Progress) -> Up:
         PlayFailedError: an image could not be built or a node does not come up.
     """
     model.check_name(wanted.name)
+    if wanted.nodes is not None:
+        model.check_nodes(wanted.nodes)
     preflight.require_engine()
     with images.only_one(f"sandbox-{wanted.name}"):
         found = find(wanted.name)
@@ -151,7 +153,7 @@ def _inventory_folder(wanted: Wanted) -> Path:
 
 
 def _make_network(wanted: Wanted, folder: Path) -> Sandbox:
-    count = model.check_nodes(model.DEFAULT_NODES if wanted.nodes is None else wanted.nodes)
+    count = model.DEFAULT_NODES if wanted.nodes is None else wanted.nodes
     product = wanted.product or model.DEFAULT_PRODUCT
     with images.only_one("network"):
         subnet = model.choose_subnet(_taken_networks())

@@ -177,7 +177,8 @@ def ensure_engine_image(engine: str, progress: Progress) -> str:
     with only_one("images"):
         base = ensure_base_image(progress)
         release = [_RELEASES["sim"].removeprefix("v")] if engine == "sim" else []
-        tag = f"{REPOSITORY}/{name}:{digest(base, *release, read_tree(folder))}"
+        inputs = {path: file for path, file in read_tree(folder).items() if not path.endswith(".md")}
+        tag = f"{REPOSITORY}/{name}:{digest(base, *release, inputs)}"
         if docker.image_id(tag):
             return tag
         minutes = "a few seconds" if engine == "sim" else "several minutes, 3 GB; once"
