@@ -19,10 +19,8 @@ def main(folder: str, prompt: str) -> int:
     target = expected_replicas(inventory)[0]
     url = f"http://{inventory.hosts[target.node].address}:{target.port}/v1/completions"
     body = {"model": target.service.model.id, "prompt": prompt, "max_tokens": MAX_TOKENS, "temperature": 0}
-    request = urllib.request.Request(  # noqa: S310  the scheme is written above
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310  the scheme is written above
         answer = json.load(response)
     print(f"POST {url}\n  prompt:     {prompt!r}\n  completion: {answer['choices'][0]['text']!r}")
     print(f"  usage:      {answer['usage']}")

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NPUCTL = str(Path(sys.executable).parent / "npuctl")
 FACTS = ROOT / "inventories" / "facts"
 SANDBOX = "record"
+EPHEMERAL = 10000  # ports above change at every start
 EXAMPLES = {"example-a2": ("a2", 2), "example-a3": ("a3", 1), "example-310p": ("310p", 1)}
 
 
@@ -88,7 +89,7 @@ def save(inventory: Path, target: Path) -> None:
     for node in facts["nodes"].values():
         node.update(kernel="sandbox", boot_id="", memory_total_mb=1048576, memory_available_mb=1000000)
         node["free_bytes"] = dict.fromkeys(node["free_bytes"], 10**12)
-        node["listeners"] = [entry for entry in node["listeners"] if entry["port"] < 10000]
+        node["listeners"] = [entry for entry in node["listeners"] if entry["port"] < EPHEMERAL]
     target.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 

@@ -26,19 +26,26 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
         yield f"  {node} is unreachable: {reason}; nothing is planned for it"
     if plan.findings:
         yield from (describe_finding(finding) for finding in plan.findings)
+    shown: dict[tuple[str, ...], Step] = {}
     for node in dict.fromkeys(step.node for step in plan.steps):
         yield f"{node}:"
         for step in plan.steps:
             if step.node == node:
-                yield from _step_lines(step)
+                yield from _step_lines(step, shown)
     yield _summary(plan)
 
 
-def _step_lines(step: Step) -> Iterator[str]:
+def _step_lines(step: Step, shown: dict[tuple[str, ...], Step]) -> Iterator[str]:
     if step.action == "none":
         yield f"    {step.name}  as it should be{_seat(step)}"
         return
     yield f"  {_MARK[step.action]} {step.name}  {step.action}{_seat(step)}: {'; '.join(step.reasons)}"
+    if step.diff in shown:
+        same = shown[step.diff]
+        yield f"        the same {len(step.diff)} lines as {same.name} on {same.node}"
+        return
+    if step.diff:
+        shown[step.diff] = step
     yield from (f"        {line}" for line in step.diff[:_DIFF_LINES])
     if len(step.diff) > _DIFF_LINES:
         yield f"        … {len(step.diff) - _DIFF_LINES} more lines (--output json has all)"

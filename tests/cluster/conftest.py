@@ -407,7 +407,7 @@ def _nodes_up(engine: str, nodes: int, folder: Path) -> Iterator[Sandbox]:
     try:
         wanted = ["--nodes", str(nodes), "--product", "a2", "--engine", engine]
         up = _sandbox("up", "--name", name, *wanted, "--inventory", str(folder), "--output", "json")
-        members = json.loads(up)["data"]["nodes"]
+        members = json.loads(up)["nodes"]
         spec = yaml.safe_load((folder / "group_vars/all/cluster.yml").read_text())
         yield Sandbox(
             name,
