@@ -76,7 +76,7 @@ def stat_seconds(stat: str) -> float:
 
 
 def processes_naming(text: str, proc: Path = Path("/proc")) -> dict[int, float]:
-    """pid → CPU seconds of every process whose command line has `text` in it."""
+    """CPU seconds by pid, of every process whose command line has `text` in it."""
     found: dict[int, float] = {}
     for folder in proc.iterdir():
         if not folder.name.isdigit():

@@ -8,6 +8,7 @@ import secrets
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -80,7 +81,7 @@ def prepared(nodes: int, *, keep: bool, say: Callable[[str], None]) -> Iterator[
     # Short: the path of a connection's socket has at most 107 bytes.
     work = Path(tempfile.mkdtemp(prefix="npuctl-bench-"))
     os.environ["XDG_RUNTIME_DIR"] = str(work)
-    os.environ["PATH"] = f"{_venv_bin()}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     scene: Scene | None = None
     try:
         folder = _bring_up(nodes)
@@ -94,12 +95,6 @@ def prepared(nodes: int, *, keep: bool, say: Callable[[str], None]) -> Iterator[
         if not keep:
             cluster.down([SANDBOX], Progress())
         shutil.rmtree(work)
-
-
-def _venv_bin() -> Path:
-    import sys  # noqa: PLC0415
-
-    return Path(sys.executable).parent
 
 
 def _bring_up(nodes: int) -> Path:
@@ -184,6 +179,7 @@ def _of_node(inventory: Inventory, replica: Replica) -> dict[str, Any]:
         "root": cluster_root(inventory.spec.name),
         "directory": replica.directory,
         "cache": cache,
+        "model": find_service(inventory.spec, replica.service).model.path,
         "chips": list(replica.chips),
         "present": [
             *(path for path in looked_at if path not in {cache, secret.path}),

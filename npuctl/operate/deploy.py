@@ -91,7 +91,7 @@ def _apply(
     with hold_lock(state_folder(folder), verb):
         view = look(folder, emit, limit=limit)
         chosen, left_out = _choose(verb, view, service)
-        _refuse(view, chosen)
+        _refuse(view, service)
         if not chosen:
             return Applied(view, (), left_out=left_out, dry_run=dry_run)
         with recorded(view.inventory, verb, chosen, dry_run=dry_run) as change:
@@ -125,13 +125,9 @@ def _choose(verb: str, view: View, service: str | None) -> tuple[tuple[Step, ...
     return chosen, tuple(rest)
 
 
-def _refuse(view: View, chosen: Sequence[Step]) -> None:
-    touched = {step.name.rpartition("-")[0] for step in chosen}
-    errors = [
-        finding
-        for finding in view.plan.errors
-        if not finding.service or finding.service in touched or not chosen
-    ]
+def _refuse(view: View, service: str | None) -> None:
+    """Refuse on every error of the nodes, and of the service that is meant (all of them without one)."""
+    errors = [finding for finding in view.plan.errors if service is None or finding.service in {"", service}]
     if errors:
         raise FindingsError(errors)
 

@@ -22,11 +22,12 @@ from npuctl.plan.model import (
     Mount,
     Plan,
     Replica,
+    Step,
     cluster_root,
     config_hash,
     container_name,
 )
-from npuctl.plan.placement import Place, place
+from npuctl.plan.placement import Place, place, wishes
 from npuctl.spec.models import ClusterSpec, Service
 from npuctl.spec.parse import Problem, SpecError
 
@@ -78,11 +79,11 @@ def build_plan(
         here = [replica for replica in replicas if replica.node == name]
         wanted = any(name in names for names in hosts.values())
         findings += checks.of_node(name, node, products[name], here, services, wanted=wanted)
-    steps = [
-        step
-        for name, node in sorted(facts.nodes.items())
-        for step in steps_of_node(name, node, [r for r in replicas if r.node == name], spec.name)
-    ]
+    steps: list[Step] = []
+    for name, node in sorted(facts.nodes.items()):
+        here = [replica for replica in replicas if replica.node == name]
+        expected = {wish.name for wish in wishes(spec, hosts) if wish.node == name}
+        steps += steps_of_node(name, node, here, expected, spec.name)
     return Plan(
         cluster=spec.name,
         simulated=facts.simulated,

@@ -61,14 +61,15 @@ def of_node(
         *_engine_answers(name, facts),
         *_chips_readable(name, facts, product),
         *_disk_has_room(name, facts),
-        *(finding for replica in replicas for finding in _of_replica(name, facts, replica, services)),
+        *(found for replica in replicas for found in _of_replica(name, facts, product, replica, services)),
     ]
 
 
 def _of_replica(
-    name: str, facts: NodeFacts, replica: Replica, services: Mapping[str, Service]
+    name: str, facts: NodeFacts, product: Product | None, replica: Replica, services: Mapping[str, Service]
 ) -> Iterator[Finding]:
-    yield from _chips_free_and_healthy(name, facts, replica)
+    yield from _chips_healthy(name, facts, replica)
+    yield from _chips_free(name, facts, product, replica)
     yield from _port_free(name, facts, replica)
     yield from _mounts_present(name, facts, replica, services[replica.service])
     yield from _image_present(name, facts, replica)
@@ -121,7 +122,7 @@ def _disk_has_room(name: str, facts: NodeFacts) -> Iterator[Finding]:
             )
 
 
-def _chips_free_and_healthy(name: str, facts: NodeFacts, replica: Replica) -> Iterator[Finding]:
+def _chips_healthy(name: str, facts: NodeFacts, replica: Replica) -> Iterator[Finding]:
     health = {chip.id: chip.health for chip in facts.chips}
     for chip in replica.chips:
         word = health.get(chip, "absent")
@@ -136,6 +137,9 @@ def _chips_free_and_healthy(name: str, facts: NodeFacts, replica: Replica) -> It
                 npu=chip,
                 service=replica.service,
             )
+
+
+def _chips_free(name: str, facts: NodeFacts, product: Product | None, replica: Replica) -> Iterator[Finding]:
     for holder in facts.holders:
         if holder.chip in replica.chips and holder.container != replica.container.name:
             where = f" in container {holder.container}" if holder.container else ""
@@ -147,6 +151,20 @@ def _chips_free_and_healthy(name: str, facts: NodeFacts, replica: Replica) -> It
                 expected=f"free for {replica.name}",
                 remedy="end that process if it is yours, or choose other chips for the service",
                 npu=holder.chip,
+                service=replica.service,
+            )
+    held = {holder.chip for holder in facts.holders}
+    for chip in facts.chips:
+        leaked = product is not None and chip.memory_used_mb > product.idle_memory_mb
+        if leaked and chip.id in replica.chips and chip.id not in held:
+            yield Finding(
+                id="npu.memory",
+                severity="error",
+                node=name,
+                seen=f"{chip.memory_used_mb} of {chip.memory_total_mb} MB of HBM in use, and no process holds the chip",
+                expected=f"at most {product.idle_memory_mb if product else 0} MB on an idle chip",
+                remedy="wait a minute; if it stays, a dead process left it: reset the chip, or use another one",
+                npu=chip.id,
                 service=replica.service,
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +17,13 @@ _KEEP_RUNNING = "always"
 DEFAULT_GRACE_SECONDS = 30
 
 
-def steps_of_node(node: str, facts: NodeFacts, replicas: Sequence[Replica], cluster: str) -> Iterator[Step]:
+def steps_of_node(
+    node: str, facts: NodeFacts, replicas: Sequence[Replica], expected: AbstractSet[str], cluster: str
+) -> Iterator[Step]:
     """One step a replica that should be here, and one for each of ours that should not.
+
+    `expected` names every replica that the spec wants here, placed or not: one that cannot be placed (its
+    chips cannot be read, say) may well be serving, and is no reason to remove it.
 
     A node whose container engine does not answer yields no steps: what runs there is unknown, and the
     checks name it.
@@ -25,7 +31,7 @@ def steps_of_node(node: str, facts: NodeFacts, replicas: Sequence[Replica], clus
     if facts.docker.error:
         return
     present = {container.name: container for container in facts.containers}
-    yield from _removals(node, facts, replicas, cluster)
+    yield from _removals(node, facts, expected, cluster)
     for replica in replicas:
         yield _step(replica, present.get(replica.container.name), facts)
 
@@ -64,10 +70,10 @@ def _of(replica: Replica, action: Action, reasons: tuple[str, ...], diff: tuple[
     )
 
 
-def _removals(node: str, facts: NodeFacts, replicas: Sequence[Replica], cluster: str) -> Iterator[Step]:
-    wanted = {replica.container.name for replica in replicas}
-    folders = {replica.directory for replica in replicas}
+def _removals(node: str, facts: NodeFacts, expected: AbstractSet[str], cluster: str) -> Iterator[Step]:
     root = cluster_root(cluster)
+    wanted = {f"npuctl-{cluster}-{name}" for name in expected}
+    folders = {f"{root}/{name}" for name in expected}
     for container in facts.containers:
         if container.name not in wanted:
             step = step_for_container(node, container, "remove", cluster)

@@ -9,6 +9,8 @@ from npuctl.facts.model import ContainerFacts, NodeFacts
 from npuctl.hardware.catalog import Product
 from npuctl.plan.placement import chips_of_label
 
+_RUNNING = frozenset({"running", "restarting", "paused"})
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -34,13 +36,6 @@ def prove_stopped(
     evidence = [entry for container in stopped for entry in _of_container(node, container, facts)]
     chips = sorted({chip for container in stopped for chip in chips_of_label(container.spec)})
     evidence += list(_of_chips(node, chips, facts, product))
-    if not facts.holders:
-        left = ", ".join(facts.shared_memory)
-        evidence.append(
-            Evidence(
-                node, "shared memory", holds=not left, seen=f"left in it: {left}" if left else "none of ours"
-            )
-        )
     return evidence
 
 
@@ -58,9 +53,11 @@ def foreign_holders(stopped: Sequence[ContainerFacts], facts: NodeFacts) -> list
 def _of_container(node: str, container: ContainerFacts, facts: NodeFacts) -> Iterator[Evidence]:
     now = next((found for found in facts.containers if found.name == container.name), None)
     state = now.state if now else "gone"
-    yield Evidence(
-        node, f"process {container.name}", holds=state not in {"running", "restarting", "paused"}, seen=state
-    )
+    yield Evidence(node, f"process {container.name}", holds=state not in _RUNNING, seen=state)
+    # The container's /dev/shm is its own and ends with its processes; names in the node's are not ours.
+    others = f"; the node's own holds {', '.join(facts.shared_memory)}" if facts.shared_memory else ""
+    seen = f"the container's own, gone with its processes{others}"
+    yield Evidence(node, f"shared memory of {container.name}", holds=state not in _RUNNING, seen=seen)
     if container.port:
         holder = next((entry for entry in facts.listeners if entry.port == container.port), None)
         seen = f"held by pid {holder.pid}: {holder.command[:60]}" if holder else "free"

@@ -64,7 +64,7 @@ def test_the_spec_cannot_be_changed() -> None:
         ('      env: {A: "x\\ty"}', ":9: npuctl_cluster.services[0].env.A", "control characters", ""),
         ("      env: {A-B: x}", ":9: npuctl_cluster.services[0].env.A-B", "does not fit", "it must match"),
         ("      topology: {tensor_parallel: 0}", ".topology.tensor_parallel", "greater than", ""),
-        ("      topology: {tensor: 2}", ".topology.tensor", "unknown key", "did you mean tensor_parallel?"),
+        ("      topology: {tensor_paralel: 2}", ".topology.tensor_paralel", "unknown key", "did you mean tensor_parallel?"),
         ("      chips: [0, 0]", "npuctl_cluster.services[0]", "names a chip twice", ""),
         ("      chips: [0, -1]", ":9: npuctl_cluster.services[0].chips[1]", "(found -1)", ""),
         ("      api_key: {secret: 'a b'}", ".api_key.secret", "does not fit", "it must match"),

@@ -52,7 +52,7 @@ def test_every_key_says_what_it_means() -> None:
         f"{name}.{key}"
         for name, model in schema["$defs"].items()
         for key, value in model["properties"].items()
-        if not value.get("description")
+        if not value.get("description") and "$ref" not in value
     ]
     assert silent == []
 
