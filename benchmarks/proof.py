@@ -73,7 +73,7 @@ def _npuctl(scene: Scene, node: str) -> bool:
 def _pyinfra(scene: Scene, node: str) -> bool:
     argv = pyinfra_runs.argv(scene, "pyinfra_deploy.py", "--dry", "--limit", node)
     code, output = _run(scene, argv, pyinfra_runs.environment(scene))
-    return code != 0 or any(entry["hosts_with_change"] for entry in json.loads(output)["plan"])
+    return code != 0 or any(node in entry["hosts_with_change"] for entry in json.loads(output)["plan"])
 
 
 def _ansible(scene: Scene, node: str) -> bool:

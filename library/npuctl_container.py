@@ -19,6 +19,7 @@ options:
   name: {description: Name of the container., type: str, required: true}
   cluster: {description: Cluster that the container must belong to., type: str, required: true}
   spec: {description: The planned container; needed for C(state=started)., type: dict}
+  directory: {description: The replica's folder; needed for C(state=started) and C(state=absent)., type: path}
   stop_grace_seconds: {description: Time between SIGTERM and SIGKILL., type: int, default: 30}
 author: npuctl
 """
@@ -32,6 +33,7 @@ done: {description: What was done, in words., returned: always, type: list, elem
 
 PULL_SECONDS = 7200  # an image of 10 to 20 GB over a slow mirror
 ANSWER_SECONDS = 30
+MADE_FILE = "made-folders"  # in the replica's folder: cache folders that were not there before
 
 
 class Container:
@@ -42,6 +44,7 @@ class Container:
         self.cluster = params["cluster"]
         self.spec = params["spec"]
         self.grace = params["stop_grace_seconds"]
+        self.made = os.path.join(params["directory"] or "", MADE_FILE)
         self.check_mode = check_mode
         self.done = []
         self.found = docker.inspect(self.name)
@@ -85,12 +88,27 @@ class Container:
             self.act("started", "POST", f"/containers/{self.name}/start")
 
     def make_caches(self):
-        """Make the cache folders that are absent."""
+        """Make the cache folders that are absent, and note them: an empty one goes again with the replica."""
         for mount in self.spec["mounts"]:
             if mount["create"] and not os.path.isdir(mount["source"]):
                 self.done.append("made " + mount["source"])
                 if not self.check_mode:
                     os.makedirs(mount["source"], mode=0o755)
+                    with open(self.made, "a", encoding="utf-8") as stream:
+                        stream.write(mount["source"] + "\n")
+
+    def remove_empty_caches(self):
+        """Remove the cache folders that were made for this replica and hold nothing."""
+        try:
+            with open(self.made, encoding="utf-8") as stream:
+                folders = stream.read().splitlines()
+        except OSError:
+            return
+        for folder in folders:
+            if os.path.isdir(folder) and not os.listdir(folder):
+                self.done.append("removed empty " + folder)
+                if not self.check_mode:
+                    os.rmdir(folder)
 
     def pull_if_absent(self):
         """Pull the image when the node does not have it."""
@@ -130,6 +148,11 @@ class Container:
             self.stop()
             self.act("removed", "DELETE", f"/containers/{self.name}", query={"v": 1})
             self.found = None
+
+    def remove_all(self):
+        """The container, and what was made on the node for it outside its folder."""
+        self.remove()
+        self.remove_empty_caches()
 
 
 def create_body(spec):
@@ -186,14 +209,15 @@ def main():
             "name": {"type": "str", "required": True},
             "cluster": {"type": "str", "required": True},
             "spec": {"type": "dict"},
+            "directory": {"type": "path"},
             "stop_grace_seconds": {"type": "int", "default": 30},
         },
-        required_if=[("state", "started", ["spec"])],
+        required_if=[("state", "started", ["spec", "directory"]), ("state", "absent", ["directory"])],
         supports_check_mode=True,
     )
     try:
         container = Container(module.params, module.check_mode)
-        action = {"started": container.start, "stopped": container.stop, "absent": container.remove}
+        action = {"started": container.start, "stopped": container.stop, "absent": container.remove_all}
         action[module.params["state"]]()
     except docker.DockerError as error:
         module.fail_json(msg=str(error))

@@ -1,8 +1,10 @@
-"""Fixtures of every test: the corpus of collected outputs, and the simulated NPU tools."""
+"""Fixtures of every test: a guard, the corpus of collected outputs, modules that run on nodes."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import logging
 import os
 import sys
 from pathlib import Path
@@ -11,11 +13,51 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NPUSIM = REPOSITORY / "sandbox" / "node" / "npusim"
+
+if str(REPOSITORY) not in sys.path:
+    sys.path.insert(0, str(REPOSITORY))  # tests import tests.making; also where npuctl itself is installed
+
+
+@pytest.fixture(autouse=True)
+def leave_no_trace() -> Iterator[None]:
+    """A test that changes the environment, the working folder or the log's handlers for good fails."""
+    before = _surroundings()
+    yield
+    assert _surroundings() == before, "the test left environment, folder or log handlers changed"
+
+
+def _surroundings() -> tuple[dict[str, str], str, list[logging.Handler]]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    plugins = [handler for handler in logging.root.handlers if type(handler).__module__.startswith("_pytest.")]
+    return own, str(Path.cwd()), [handler for handler in logging.root.handlers if handler not in plugins]
+
+
+@pytest.fixture
+def library_module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Import a module of library/ as Ansible would: with library/module_utils below ansible.module_utils."""
+    utilities = importlib.import_module("ansible.module_utils")
+
+    def load(name: str) -> ModuleType:
+        docker = _load("npuctl_docker", REPOSITORY / "library/module_utils/npuctl_docker.py")
+        monkeypatch.setitem(sys.modules, "ansible.module_utils.npuctl_docker", docker)
+        monkeypatch.setattr(utilities, "npuctl_docker", docker, raising=False)
+        return docker if name == "npuctl_docker" else _load(name, REPOSITORY / f"library/{name}.py")
+
+    return load
+
+
+def _load(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

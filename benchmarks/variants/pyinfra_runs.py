@@ -23,7 +23,7 @@ def health(scene: Scene) -> Command:
 
 def argv(scene: Scene, script: str, *more: str) -> tuple[str, ...]:
     """A deploy of benchmarks/content, the quickest way: all nodes at once, none waits for another."""
-    every = ("-y", "--json", "--no-wait", "--parallel", str(scene.nodes))
+    every = ("--json", "--no-wait", "--parallel", str(scene.nodes))
     return ("pyinfra", *every, *more, str(_CONTENT / "pyinfra_inventory.py"), str(_CONTENT / script))
 
 
@@ -46,7 +46,7 @@ def complaint(code: int, output: str, *, operations: int) -> str:
 def _run(scene: Scene, key: str, script: str, operations: int) -> Command:
     return Command(
         key,
-        argv(scene, script),
+        argv(scene, script, "-y"),
         lambda code, output: complaint(code, output, operations=operations * scene.nodes),
         environment(scene),
     )

@@ -135,7 +135,7 @@ class Node:
     def containers(self) -> dict[str, str]:
         """Container → state, as the node's own engine tells."""
         rows = self.sh("docker ps --all --format '{{.Names}} {{.State}}'").splitlines()
-        return {name: state for name, state in (row.split(" ", 1) for row in rows)}
+        return dict(row.split(" ", 1) for row in rows)
 
     def inspect(self, name: str) -> dict[str, Any]:
         """The engine's description of a container."""
@@ -360,8 +360,8 @@ class Cluster:
             assert not found, f"left after teardown: {found}"
         except BaseException:
             # The next test must not suffer for this one.
-            for node in self.nodes:
-                node.sh("docker ps -aq | xargs -r docker rm -f; rm -rf /etc/npuctl", check=False)
+            for one in self.nodes:
+                one.sh("docker ps -aq | xargs -r docker rm -f; rm -rf /etc/npuctl", check=False)
             raise
         finally:
             self.close_connections()

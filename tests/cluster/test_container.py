@@ -23,9 +23,7 @@ def _planned(cluster: Cluster) -> dict[str, Any]:
 def test_the_container_has_what_was_planned_and_no_rights_beyond(cluster: Cluster) -> None:
     node = cluster.node("node-1")
     cluster.write(
-        cluster.service(
-            topology={"tensor_parallel": 2}, chips=[5, 4], shm_gib=3, env={"OMP_NUM_THREADS": 1}
-        )
+        cluster.service(topology={"tensor_parallel": 2}, chips=[5, 4], shm_gib=3, env={"OMP_NUM_THREADS": 1})
     )
     cluster.run("deploy")
     planned, described = _planned(cluster), node.inspect(NAME)

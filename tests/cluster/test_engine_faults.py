@@ -34,7 +34,9 @@ def test_an_engine_that_never_gets_ready_fails_after_its_time(cluster: Cluster) 
         'echo \'[{"fault": "never-ready", "model": "npuctl/slow"}]\' > /var/lib/npusim/engine-faults.json'
     )
     try:
-        slow = cluster.service(ready_within_seconds=6, model={"id": "npuctl/slow", "path": "/data/models/tiny"})
+        slow = cluster.service(
+            ready_within_seconds=6, model={"id": "npuctl/slow", "path": "/data/models/tiny"}
+        )
         cluster.write(slow, cluster.service("fine", port=8100))
         data = cluster.run("deploy", "--output", "json", expect=6).data
         states = {entry["replica"]: entry for entry in data["replicas"]}
@@ -104,7 +106,9 @@ def test_health_tells_the_states_apart(cluster: Cluster) -> None:
     cluster.run("deploy")
     assert set(cluster.states().values()) == {"ready"}
 
-    faults = '["x", {"fault": "hang", "model": "npuctl/hung"}, {"fault": "http-500", "model": "npuctl/failing"}]'
+    faults = (
+        '["x", {"fault": "hang", "model": "npuctl/hung"}, {"fault": "http-500", "model": "npuctl/failing"}]'
+    )
     node.sh(f"echo '{faults}' > /var/lib/npusim/engine-faults.json")
     node.sh("docker rm -f npuctl-ct-gone-0")
     (cluster.inventory / "group_vars/all/vault.yml").write_text("npuctl_secrets: {key: wrong}\n")

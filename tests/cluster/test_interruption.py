@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.cluster.conftest import Cluster
 
 pytestmark = pytest.mark.cluster
@@ -38,7 +40,9 @@ def _waiting(text: str) -> bool:
 
 
 @pytest.mark.parametrize("moment", [_changing, _waiting], ids=["in-the-play", "while-it-waits-for-tokens"])
-def test_ctrl_c_ends_the_deploy_truthfully_and_the_next_one_converges(cluster: Cluster, moment) -> None:  # type: ignore[no-untyped-def]
+def test_ctrl_c_ends_the_deploy_truthfully_and_the_next_one_converges(
+    cluster: Cluster, moment: Callable[[str], bool]
+) -> None:
     cluster.write(cluster.service(hosts="serving", replicas=3, env={"SIM_VLLM_LOAD_SECONDS": 12}))
     deploy = cluster.begin("deploy", "--output", "json")
     deploy.until(moment)
@@ -54,7 +58,9 @@ def test_ctrl_c_ends_the_deploy_truthfully_and_the_next_one_converges(cluster: C
 
 
 @pytest.mark.parametrize("moment", [_changing, _waiting], ids=["in-the-play", "while-it-waits-for-tokens"])
-def test_a_killed_npuctl_leaves_no_lock_and_the_next_deploy_converges(cluster: Cluster, moment) -> None:  # type: ignore[no-untyped-def]
+def test_a_killed_npuctl_leaves_no_lock_and_the_next_deploy_converges(
+    cluster: Cluster, moment: Callable[[str], bool]
+) -> None:
     cluster.write(cluster.service(hosts="serving", replicas=3, env={"SIM_VLLM_LOAD_SECONDS": 4}))
     deploy = cluster.begin("deploy", "--output", "json")
     deploy.until(moment)
@@ -91,7 +97,11 @@ def test_a_node_that_reboots_in_the_middle_is_named_and_caught_up(cluster: Clust
     cluster.write(cluster.service(hosts="serving", replicas=3, token_within_seconds=5))
     deploy = cluster.begin("deploy", "--output", "json")
     deploy.until(lambda text: '"stage": "apply"' in text)
-    subprocess.run(["docker", "restart", "--time", "0", cluster.node("node-2").container], check=True, capture_output=True)
+    subprocess.run(
+        ["docker", "restart", "--time", "0", cluster.node("node-2").container],
+        check=True,
+        capture_output=True,
+    )
     ended = deploy.finish()
     assert ended.code in {0, 4, 5, 6}, str(ended)
     if ended.code:

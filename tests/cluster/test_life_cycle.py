@@ -60,7 +60,9 @@ def test_from_nothing_to_tokens_to_nothing(cluster: Cluster) -> None:
 
     logs = cluster.run("logs", "--tail", "30").stdout.splitlines()
     seen = [LINE.fullmatch(line) for line in logs]
-    assert all(seen), f"a line without node and replica: {[line for line in logs if not LINE.fullmatch(line)]}"
+    assert all(seen), (
+        f"a line without node and replica: {[line for line in logs if not LINE.fullmatch(line)]}"
+    )
     assert {match.group(1, 2) for match in seen if match} == {
         ("node-1", "chat-0"),
         ("node-2", "chat-1"),

@@ -148,9 +148,7 @@ def test_a_user_without_root_works_through_sudo(cluster: Cluster) -> None:
     assert "ansible_become" in text
     hosts.write_text(text)
     (cluster.inventory / "group_vars/all/vault.yml").write_text("npuctl_secrets: {key: let-me-in}\n")
-    cluster.write(
-        cluster.service(hosts=["node-1", "node-2"], replicas=2, api_key={"secret": "key"})
-    )
+    cluster.write(cluster.service(hosts=["node-1", "node-2"], replicas=2, api_key={"secret": "key"}))
     cluster.run("check")
     cluster.run("deploy", "--check")
     cluster.run("deploy")

@@ -52,6 +52,6 @@ def test_the_real_engine_is_deployed_kept_stopped_started_and_removed(real_clust
     assert (node.holders(), node.hbm(), node.listens(8000)) == ([], idle, False)
     assert node.inspect("npuctl-ct-chat-0")["State"]["ExitCode"] in {0, 143}
     real_cluster.run("start")
-    assert node.ask(8000, "/v1/completions", question) [0] == 200
+    assert node.ask(8000, "/v1/completions", question)[0] == 200
     real_cluster.run("teardown", "--yes")
     assert node.left() == []

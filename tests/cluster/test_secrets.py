@@ -30,7 +30,9 @@ def _encrypt(cluster: Cluster, key: str) -> None:
     vault.write_text(f"npuctl_secrets:\n  chat_key: '{quoted}'\n  hub_token: {TOKEN}\n")
     cluster.env["ANSIBLE_VAULT_PASSWORD_FILE"] = str(password)
     tool = Path(sys.executable).with_name("ansible-vault")
-    subprocess.run([str(tool), "encrypt", str(vault)], env=cluster.environment(), check=True, capture_output=True)
+    subprocess.run(
+        [str(tool), "encrypt", str(vault)], env=cluster.environment(), check=True, capture_output=True
+    )
     assert vault.read_text().startswith("$ANSIBLE_VAULT")
 
 
@@ -64,9 +66,7 @@ def _files_with_canaries(node: Node) -> list[str]:
 def test_secrets_reach_the_engine_and_show_nowhere(cluster: Cluster) -> None:
     node = cluster.node("node-1")
     cluster.write(
-        cluster.service(
-            api_key={"secret": "chat_key"}, secret_env={"HF_TOKEN": {"secret": "hub_token"}}
-        ),
+        cluster.service(api_key={"secret": "chat_key"}, secret_env={"HF_TOKEN": {"secret": "hub_token"}}),
         cluster.service("open", port=8100),
     )
     _encrypt(cluster, FIRST)

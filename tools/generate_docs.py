@@ -1,0 +1,393 @@
+"""Write docs/reference from the code; with --check, compare and name the stale pages.
+
+Each page is made in English and in Chinese. What the code says in English is translated by tools/docs_zh.json;
+a text that is not in it stays English.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from npuctl import errors
+from npuctl.__main__ import BUG, INTERRUPTED
+from npuctl.cli.completion import Command, Option, command_tree
+from npuctl.cli.parser import build_parser
+from npuctl.sandbox import faults
+from npuctl.spec.schema import cluster_schema
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+TRANSLATIONS = ROOT / "tools" / "docs_zh.json"
+LANGUAGES = ("en", "zh")
+
+# One example a key of the spec, as a person would write it.
+_EXAMPLES = {
+    "ClusterSpec.name": "prod",
+    "ClusterSpec.services": "[…]",
+    "Service.name": "chat",
+    "Service.engine": "vllm",
+    "Service.version": "v0.18.0",
+    "Service.image": "m.daocloud.io/quay.io/ascend/vllm-ascend:v0.18.0-a3",
+    "Service.model": "{id: Qwen/Qwen3-32B, path: /data/models/Qwen3-32B}",
+    "Service.hosts": "serving",
+    "Service.replicas": "2",
+    "Service.topology": "{tensor_parallel: 4}",
+    "Service.chips": "[0, 1, 2, 3]",
+    "Service.port": "8000",
+    "Service.args": "{max-model-len: 32768}",
+    "Service.env": "{HCCL_BUFFSIZE: 1024}",
+    "Service.api_key": "{secret: chat_api_key}",
+    "Service.secret_env": "{HF_TOKEN: {secret: hf_token}}",
+    "Service.mounts": '["/data/lora:/data/lora:ro"]',
+    "Service.cache": "/mnt/cache",
+    "Service.shm_gib": "64",
+    "Service.ready_within_seconds": "3600",
+    "Service.token_within_seconds": "60",
+    "Service.stop_grace_seconds": "60",
+    "Model.id": "Qwen/Qwen3-32B",
+    "Model.path": "/data/models/Qwen3-32B",
+    "Model.source": "modelscope",
+    "Topology.tensor_parallel": "8",
+    "Topology.pipeline_parallel": "1",
+    "Topology.data_parallel": "2",
+    "Topology.nodes_per_replica": "1",
+    "Topology.expert_parallel": "true",
+    "SecretRef.secret": "chat_api_key",
+}
+_KINDS = ("ClusterSpec", "Service", "Model", "Topology", "SecretRef")
+
+Page = tuple[str, list[str]]
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with --check return 1 and name those that differ."""
+    pages = dict(all_pages())
+    if "--check" not in arguments:
+        REFERENCE.mkdir(parents=True, exist_ok=True)
+        for name, text in pages.items():
+            (REFERENCE / name).write_text(text, encoding="utf-8")
+        return 0
+    stale = [name for name, text in pages.items() if _present(REFERENCE / name) != text]
+    stale += sorted(path.name for path in REFERENCE.glob("*.md") if path.name not in pages)
+    for name in stale:
+        print(f"docs/reference/{name} is not what the code says: make docs", file=sys.stderr)
+    return 1 if stale else 0
+
+
+def all_pages() -> Iterator[tuple[str, str]]:
+    """Name and text of every generated page."""
+    for language in LANGUAGES:
+        suffix = ".md" if language == "en" else ".zh.md"
+        for name, make in _PAGES.items():
+            title, lines = make(language)
+            yield name + suffix, "\n".join([*_head(language, name, title), *lines]).rstrip() + "\n"
+
+
+def _present(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _head(language: str, name: str, title: str) -> list[str]:
+    note = "<!-- Written by tools/generate_docs.py: change the code, then run `make docs`. -->"
+    other = f"[中文]({name}.zh.md)" if language == "en" else f"[English]({name}.md)"
+    return [note, "", f"# {title}", "", other, ""]
+
+
+@cache
+def _translations() -> dict[str, str]:
+    found: dict[str, str] = json.loads(TRANSLATIONS.read_text(encoding="utf-8"))
+    return found
+
+
+def _translate(language: str, text: str) -> str:
+    return text if language == "en" else _translations().get(text, text)
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
+    cells = [heads, ["---"] * len(heads), *rows]
+    return [*("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells), ""]
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+# The spec
+
+
+def spec_page(language: str) -> Page:
+    """docs/reference/spec.md, from the JSON Schema."""
+    definitions = cluster_schema()["$defs"]
+    keys = {f"{kind}.{key}" for kind in definitions for key in definitions[kind].get("properties", {})}
+    if keys != set(_EXAMPLES) or set(definitions) != set(_KINDS):
+        raise SystemExit(f"tools/generate_docs.py: mend _EXAMPLES, _KINDS: {sorted(keys ^ set(_EXAMPLES))}")
+    lines = [
+        _translate(
+            language,
+            "`inventories/NAME/group_vars/all/cluster.yml` holds one key, `npuctl_cluster`. Values are literal: no"
+            " Jinja. Unknown keys are refused. `npuctl schema` prints the same as JSON Schema, for editors.",
+        ),
+        "",
+    ]
+    heads = (
+        ["key", "type", "default", "meaning", "example"]
+        if language == "en"
+        else ["键", "类型", "默认值", "含义", "示例"]
+    )
+    for kind in _KINDS:
+        lines += [f"## {_SPEC_TITLES[kind][LANGUAGES.index(language)]}", ""]
+        lines += _table(heads, _spec_rows(language, kind, definitions[kind]))
+    return _translate(language, "cluster.yml"), lines
+
+
+_SPEC_TITLES = {
+    "ClusterSpec": ("npuctl_cluster", "npuctl_cluster：集群"),
+    "Service": ("services[]: a service", "services[]：服务"),
+    "Model": ("model: the weights", "model：模型权重"),
+    "Topology": ("topology: how a replica spreads over chips", "topology：副本如何分布到芯片"),
+    "SecretRef": ("api_key, secret_env: a value from the vault", "api_key、secret_env：来自 vault 的值"),
+}
+
+
+def _spec_rows(language: str, kind: str, definition: Mapping[str, Any]) -> list[list[str]]:
+    required = definition.get("required", [])
+    return [
+        [
+            _code(key),
+            _type(language, schema),
+            _translate(language, "**required**") if key in required else _default(language, schema),
+            _translate(language, schema.get("description", "")),
+            _code(_EXAMPLES[f"{kind}.{key}"]),
+        ]
+        for key, schema in definition["properties"].items()
+    ]
+
+
+_TYPE_WORDS = {
+    "string": ("text", "文本"),
+    "integer": ("whole number", "整数"),
+    "number": ("number", "数"),
+    "boolean": ("true or false", "布尔值"),
+    "array": ("list", "列表"),
+    "object": ("mapping", "映射"),
+    "null": ("nothing", "空"),
+}
+
+
+def _type(language: str, schema: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        word = _SPEC_TITLES[schema["$ref"].rpartition("/")[2]][LANGUAGES.index(language)]
+        return re.split("[:：]", word)[0].split(",")[0]
+    if "anyOf" in schema:
+        words = [_type(language, part) for part in schema["anyOf"] if part.get("type") != "null"]
+        return _translate(language, " or ").join(dict.fromkeys(words))
+    if "enum" in schema:
+        return ", ".join(_code(str(value)) for value in schema["enum"])
+    if "type" not in schema:
+        return _translate(language, "any")
+    word = _TYPE_WORDS[schema["type"]][LANGUAGES.index(language)]
+    inner = schema.get("items") or schema.get("additionalProperties")
+    if isinstance(inner, dict) and inner:
+        word += _translate(language, f" of {_type(language, inner)}")
+    if "minimum" in schema and "maximum" in schema:
+        word += f" {schema['minimum']}–{schema['maximum']}"
+    return word
+
+
+def _default(language: str, schema: Mapping[str, Any]) -> str:
+    value = schema.get("default")
+    if value is None:
+        return _translate(language, "none")
+    if isinstance(value, dict) and value:
+        return _translate(language, "as below")
+    return _code(value if isinstance(value, str) else json.dumps(value))
+
+
+# The command line
+
+
+def cli_page(language: str) -> Page:
+    """docs/reference/cli.md, from the argument parser."""
+    tree = command_tree(build_parser())
+    lines = [_translate(language, tree.help), "", *_options_table(language, tree)]
+    for verb in tree.commands:
+        lines += _command_lines(language, verb, "##")
+        for action in verb.commands:
+            lines += _command_lines(language, action, "###")
+    return _translate(language, "Command line"), lines
+
+
+def _command_lines(language: str, command: Command, heading: str) -> list[str]:
+    lines = [f"{heading} npuctl {' '.join(command.path)}", "", _translate(language, command.help), ""]
+    if command.aliases:
+        names = ", ".join(_code(f"npuctl {alias}") for alias in command.aliases)
+        lines += [_translate(language, f"Also: {names}."), ""]
+    lines += _options_table(language, command)
+    if command.example:
+        example = [line.strip() for line in command.example.splitlines()]
+        lines += ["```console", *(f"$ {line}" for line in example), "```", ""]
+    return lines
+
+
+def _options_table(language: str, command: Command) -> list[str]:
+    rows = [_option_row(language, option) for option in (*command.arguments, *command.options)]
+    heads = ["argument", "meaning"] if language == "en" else ["参数", "含义"]
+    return _table(heads, [row for row in rows if row])
+
+
+def _option_row(language: str, option: Option) -> list[str]:
+    if "--help" in option.flags:
+        return []
+    shown = ", ".join(option.flags) if option.flags else option.value.upper()
+    if option.flags and option.value:
+        shown += f" {option.value}"
+    meaning = _translate(language, option.help)
+    if option.choices:
+        meaning += _translate(language, ": ") + ", ".join(_code(choice) for choice in option.choices)
+    return [_code(shown if option.flags or option.needed else f"[{shown}]"), meaning]
+
+
+# Exit codes
+
+
+def exit_codes_page(language: str) -> Page:
+    """docs/reference/exit-codes.md, from npuctl/errors.py."""
+    found = {0: ("", "It is done, or there was nothing to do."), BUG: ("", "A bug of npuctl's.")}
+    for value in vars(errors).values():
+        if isinstance(value, type) and issubclass(value, errors.NpuctlError) and value.exit_code != BUG:
+            found[value.exit_code] = (value.__name__, (value.__doc__ or "").strip().splitlines()[0])
+    found[INTERRUPTED] = ("", "Interrupted (Ctrl-C).")
+    heads = (
+        ["code", "`code` in JSON", "meaning"] if language == "en" else ["退出码", "JSON 中的 `code`", "含义"]
+    )
+    rows = [
+        [str(code), _code(name), _translate(language, text)] for code, (name, text) in sorted(found.items())
+    ]
+    note = _translate(
+        language,
+        "When several things went wrong, the code is that of the worst: a failed change before a silent engine"
+        " before a silent node. Codes are a contract: they are added to, not changed.",
+    )
+    return _translate(language, "Exit codes"), [*_table(heads, rows), note]
+
+
+# Roles
+
+
+def roles_page(language: str) -> Page:
+    """docs/reference/roles.md, from the roles' argument_specs."""
+    heads = (
+        ["option", "type", "required", "meaning"] if language == "en" else ["选项", "类型", "必填", "含义"]
+    )
+    lines: list[str] = []
+    for path in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
+        lines += [f"## {path.parent.parent.name}", ""]
+        for entry, spec in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].items():
+            described = spec.get("description", [])
+            text = " ".join([described] if isinstance(described, str) else described)
+            lines += [f"### {entry}: {spec['short_description']}", "", text, ""]
+            lines += _table(heads, list(_role_rows(language, spec.get("options", {}), "")))
+    return _translate(language, "Roles"), lines
+
+
+def _role_rows(language: str, options: Mapping[str, Any], above: str) -> Iterator[list[str]]:
+    for name, option in options.items():
+        kind = option.get("type", "str") + (f" of {option['elements']}" if "elements" in option else "")
+        text = option["description"]
+        if "choices" in option:
+            text += " " + ", ".join(_code(str(choice)) for choice in option["choices"])
+        needed = _translate(language, "yes") if option.get("required") else ""
+        yield [_code(above + name), kind, needed, text]
+        yield from _role_rows(language, option.get("options", {}), f"{above}{name}.")
+
+
+# Checks: every place in npuctl/plan/checks.py that makes a Finding, read from its source
+
+
+def checks_page(language: str) -> Page:
+    """docs/reference/checks.md, from npuctl/plan/checks.py."""
+    source = ast.parse((ROOT / "npuctl" / "plan" / "checks.py").read_text(encoding="utf-8"))
+    findings = [
+        {keyword.arg: keyword.value for keyword in node.keywords}
+        for node in ast.walk(source)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding"
+    ]
+    rows = sorted(row for finding in findings for row in _check_rows(language, finding))
+    heads = (
+        ["id", "severity", "what is seen", "what is expected", "what to do"]
+        if language == "en"
+        else ["编号", "级别", "看到什么", "期望什么", "怎么办"]
+    )
+    note = _translate(
+        language,
+        "`npuctl check` and `npuctl plan` show findings; `npuctl deploy` refuses with exit code 3 when one is an"
+        " error that concerns what it would change. Words in capitals stand for values.",
+    )
+    return _translate(language, "Checks"), [note, "", *_table(heads, rows)]
+
+
+def _check_rows(language: str, finding: Mapping[str | None, ast.expr]) -> Iterator[list[str]]:
+    ids = _branches(finding["id"])
+    for number, identity in enumerate(ids):
+        cells = []
+        for key in ("severity", "seen", "expected", "remedy"):
+            branches = _branches(finding[key])
+            both = len(ids) == 1 and len(branches) > 1
+            texts = branches if both else [branches[min(number, len(branches) - 1)]]
+            cells.append(_translate(language, " or ").join(_translate(language, text) for text in texts))
+        yield [_code(identity), *cells]
+
+
+def _branches(value: ast.expr) -> list[str]:
+    """The texts that an expression may have: both sides of a conditional."""
+    if isinstance(value, ast.IfExp):
+        return [*_branches(value.body), *_branches(value.orelse)]
+    if isinstance(value, ast.BoolOp):
+        return [text for part in value.values for text in _branches(part)]
+    if isinstance(value, ast.Constant):
+        return [str(value.value)]
+    if isinstance(value, ast.JoinedStr):
+        return ["".join(_branches(part)[0] for part in value.values)]
+    if isinstance(value, ast.FormattedValue):
+        return _branches(value.value)
+    if isinstance(value, ast.Subscript | ast.Call):
+        return _branches(value.value if isinstance(value, ast.Subscript) else value.func)
+    name = value.attr if isinstance(value, ast.Attribute) else ast.unparse(value)
+    return [name.lstrip("_").replace("_", " ").upper()]
+
+
+# Faults of the sandbox
+
+
+def faults_page(language: str) -> Page:
+    """docs/reference/faults.md, from what `npuctl sandbox fault --list` says."""
+    heads = ["fault", "what it does"] if language == "en" else ["故障", "效果"]
+    rows = [[_code(name), _translate(language, text)] for name, text in faults.explained()]
+    note = _translate(
+        language,
+        "`npuctl sandbox fault NODE FAULT` breaks a node, `--clear` mends it; `all --clear` mends everything.",
+    )
+    return _translate(language, "Faults of the sandbox"), [note, "", *_table(heads, rows)]
+
+
+_PAGES: dict[str, Callable[[str], Page]] = {
+    "spec": spec_page,
+    "cli": cli_page,
+    "exit-codes": exit_codes_page,
+    "roles": roles_page,
+    "checks": checks_page,
+    "faults": faults_page,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
