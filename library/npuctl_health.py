@@ -31,7 +31,9 @@ replicas: {description: What was observed of each replica., returned: always, ty
 """
 
 ALIVE_SECONDS = 5
-LOG_LINES = 15
+LOG_LINES = 25
+# What an interactive bash without a terminal says before it becomes the engine (npuctl/plan/build.py).
+NOISE = ("bash: cannot set terminal process group", "bash: no job control in this shell")
 
 
 def collect(request):
@@ -62,7 +64,8 @@ def observe(replica):
             if tokens(seen["token"]):
                 return seen
     try:
-        seen["log"] = docker.log_tail(replica["container"], LOG_LINES)
+        lines = docker.log_tail(replica["container"], LOG_LINES)
+        seen["log"] = [line for line in lines if not line.startswith(NOISE)]
     except docker.DockerError as error:
         seen["log"] = [str(error)]
     return seen

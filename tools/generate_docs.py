@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from npuctl import errors
 from npuctl.__main__ import BUG, INTERRUPTED
 from npuctl.cli.completion import Command, Option, command_tree
 from npuctl.cli.parser import build_parser
+from npuctl.plan import checks
 from npuctl.sandbox import faults
 from npuctl.spec.schema import cluster_schema
 
@@ -112,8 +112,8 @@ def _translate(language: str, text: str) -> str:
     return text if language == "en" else _translations().get(text, text)
 
 
-def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
-    cells = [heads, ["---"] * len(heads), *rows]
+def _table(language: str, heads: Sequence[str], rows: Sequence[list[str]]) -> list[str]:
+    cells = [[_translate(language, head) for head in heads], ["---"] * len(heads), *rows]
     return [*("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells), ""]
 
 
@@ -138,69 +138,67 @@ def spec_page(language: str) -> Page:
         ),
         "",
     ]
-    heads = (
-        ["key", "type", "default", "meaning", "example"]
-        if language == "en"
-        else ["键", "类型", "默认值", "含义", "示例"]
-    )
+    heads = ["key", "type", "default", "meaning", "example"]
     for kind in _KINDS:
-        lines += [f"## {_SPEC_TITLES[kind][LANGUAGES.index(language)]}", ""]
-        lines += _table(heads, _spec_rows(language, kind, definitions[kind]))
+        lines += [f"## {_translate(language, _SPEC_TITLES[kind])}", ""]
+        lines += _table(language, heads, _spec_rows(language, kind, definitions))
     return _translate(language, "cluster.yml"), lines
 
 
 _SPEC_TITLES = {
-    "ClusterSpec": ("npuctl_cluster", "npuctl_cluster：集群"),
-    "Service": ("services[]: a service", "services[]：服务"),
-    "Model": ("model: the weights", "model：模型权重"),
-    "Topology": ("topology: how a replica spreads over chips", "topology：副本如何分布到芯片"),
-    "SecretRef": ("api_key, secret_env: a value from the vault", "api_key、secret_env：来自 vault 的值"),
+    "ClusterSpec": "npuctl_cluster: the cluster",
+    "Service": "services: a service",
+    "Model": "model: the weights",
+    "Topology": "topology: how a replica spreads over chips",
+    "SecretRef": "api_key, secret_env: a value from the vault",
 }
+_TYPE_NAMES = {"Service": "service", "Model": "model", "Topology": "topology", "SecretRef": "secret"}
 
 
-def _spec_rows(language: str, kind: str, definition: Mapping[str, Any]) -> list[list[str]]:
+def _spec_rows(language: str, kind: str, definitions: Mapping[str, Any]) -> list[list[str]]:
+    definition = definitions[kind]
     required = definition.get("required", [])
     return [
         [
             _code(key),
             _type(language, schema),
             _translate(language, "**required**") if key in required else _default(language, schema),
-            _translate(language, schema.get("description", "")),
+            _translate(language, schema.get("description") or _described(schema, definitions)),
             _code(_EXAMPLES[f"{kind}.{key}"]),
         ]
         for key, schema in definition["properties"].items()
     ]
 
 
+def _described(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """Of a key whose own description pydantic leaves out because it is that of its type."""
+    described: str = definitions[schema["$ref"].rpartition("/")[2]]["description"]
+    return described
+
+
 _TYPE_WORDS = {
-    "string": ("text", "文本"),
-    "integer": ("whole number", "整数"),
-    "number": ("number", "数"),
-    "boolean": ("true or false", "布尔值"),
-    "array": ("list", "列表"),
-    "object": ("mapping", "映射"),
-    "null": ("nothing", "空"),
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "array": "list",
+    "object": "mapping",
 }
 
 
 def _type(language: str, schema: Mapping[str, Any]) -> str:
     if "$ref" in schema:
-        word = _SPEC_TITLES[schema["$ref"].rpartition("/")[2]][LANGUAGES.index(language)]
-        return re.split("[:：]", word)[0].split(",")[0]
+        return _translate(language, _TYPE_NAMES[schema["$ref"].rpartition("/")[2]])
     if "anyOf" in schema:
         words = [_type(language, part) for part in schema["anyOf"] if part.get("type") != "null"]
         return _translate(language, " or ").join(dict.fromkeys(words))
     if "enum" in schema:
         return ", ".join(_code(str(value)) for value in schema["enum"])
-    if "type" not in schema:
-        return _translate(language, "any")
-    word = _TYPE_WORDS[schema["type"]][LANGUAGES.index(language)]
-    inner = schema.get("items") or schema.get("additionalProperties")
-    if isinstance(inner, dict) and inner:
-        word += _translate(language, f" of {_type(language, inner)}")
+    word = _translate(language, _TYPE_WORDS[schema["type"]])
     if "minimum" in schema and "maximum" in schema:
-        word += f" {schema['minimum']}–{schema['maximum']}"
-    return word
+        word += f" {schema['minimum']} … {schema['maximum']}"
+    inner = schema.get("items")
+    return _translate(language, "list of {}").format(_type(language, inner)) if inner else word
 
 
 def _default(language: str, schema: Mapping[str, Any]) -> str:
@@ -230,7 +228,7 @@ def _command_lines(language: str, command: Command, heading: str) -> list[str]:
     lines = [f"{heading} npuctl {' '.join(command.path)}", "", _translate(language, command.help), ""]
     if command.aliases:
         names = ", ".join(_code(f"npuctl {alias}") for alias in command.aliases)
-        lines += [_translate(language, f"Also: {names}."), ""]
+        lines += [_translate(language, "Also: {}.").format(names), ""]
     lines += _options_table(language, command)
     if command.example:
         example = [line.strip() for line in command.example.splitlines()]
@@ -240,20 +238,17 @@ def _command_lines(language: str, command: Command, heading: str) -> list[str]:
 
 def _options_table(language: str, command: Command) -> list[str]:
     rows = [_option_row(language, option) for option in (*command.arguments, *command.options)]
-    heads = ["argument", "meaning"] if language == "en" else ["参数", "含义"]
-    return _table(heads, [row for row in rows if row])
+    heads = ["argument", "meaning"]
+    return _table(language, heads, [row for row in rows if row])
 
 
 def _option_row(language: str, option: Option) -> list[str]:
     if "--help" in option.flags:
         return []
-    shown = ", ".join(option.flags) if option.flags else option.value.upper()
-    if option.flags and option.value:
-        shown += f" {option.value}"
-    meaning = _translate(language, option.help)
-    if option.choices:
-        meaning += _translate(language, ": ") + ", ".join(_code(choice) for choice in option.choices)
-    return [_code(shown if option.flags or option.needed else f"[{shown}]"), meaning]
+    value = f"{{{','.join(option.choices)}}}" if option.choices else option.value
+    shown = f"{', '.join(option.flags)} {value}".strip() if option.flags else value.upper()
+    optional = not option.flags and not option.needed
+    return [_code(f"[{shown}]" if optional else shown), _translate(language, option.help)]
 
 
 # Exit codes
@@ -266,9 +261,7 @@ def exit_codes_page(language: str) -> Page:
         if isinstance(value, type) and issubclass(value, errors.NpuctlError) and value.exit_code != BUG:
             found[value.exit_code] = (value.__name__, (value.__doc__ or "").strip().splitlines()[0])
     found[INTERRUPTED] = ("", "Interrupted (Ctrl-C).")
-    heads = (
-        ["code", "`code` in JSON", "meaning"] if language == "en" else ["退出码", "JSON 中的 `code`", "含义"]
-    )
+    heads = ["code", "`code` in JSON", "meaning"]
     rows = [
         [str(code), _code(name), _translate(language, text)] for code, (name, text) in sorted(found.items())
     ]
@@ -277,7 +270,7 @@ def exit_codes_page(language: str) -> Page:
         "When several things went wrong, the code is that of the worst: a failed change before a silent engine"
         " before a silent node. Codes are a contract: they are added to, not changed.",
     )
-    return _translate(language, "Exit codes"), [*_table(heads, rows), note]
+    return _translate(language, "Exit codes"), [*_table(language, heads, rows), note]
 
 
 # Roles
@@ -285,9 +278,7 @@ def exit_codes_page(language: str) -> Page:
 
 def roles_page(language: str) -> Page:
     """docs/reference/roles.md, from the roles' argument_specs."""
-    heads = (
-        ["option", "type", "required", "meaning"] if language == "en" else ["选项", "类型", "必填", "含义"]
-    )
+    heads = ["option", "type", "required", "meaning"]
     lines: list[str] = []
     for path in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
         lines += [f"## {path.parent.parent.name}", ""]
@@ -295,7 +286,7 @@ def roles_page(language: str) -> Page:
             described = spec.get("description", [])
             text = " ".join([described] if isinstance(described, str) else described)
             lines += [f"### {entry}: {spec['short_description']}", "", text, ""]
-            lines += _table(heads, list(_role_rows(language, spec.get("options", {}), "")))
+            lines += _table(language, heads, list(_role_rows(language, spec.get("options", {}), "")))
     return _translate(language, "Roles"), lines
 
 
@@ -322,17 +313,13 @@ def checks_page(language: str) -> Page:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding"
     ]
     rows = sorted(row for finding in findings for row in _check_rows(language, finding))
-    heads = (
-        ["id", "severity", "what is seen", "what is expected", "what to do"]
-        if language == "en"
-        else ["编号", "级别", "看到什么", "期望什么", "怎么办"]
-    )
+    heads = ["id", "severity", "what is seen", "what is expected", "what to do"]
     note = _translate(
         language,
         "`npuctl check` and `npuctl plan` show findings; `npuctl deploy` refuses with exit code 3 when one is an"
         " error that concerns what it would change. Words in capitals stand for values.",
     )
-    return _translate(language, "Checks"), [note, "", *_table(heads, rows)]
+    return _translate(language, "Checks"), [note, "", *_table(language, heads, rows)]
 
 
 def _check_rows(language: str, finding: Mapping[str | None, ast.expr]) -> Iterator[list[str]]:
@@ -343,26 +330,38 @@ def _check_rows(language: str, finding: Mapping[str | None, ast.expr]) -> Iterat
             branches = _branches(finding[key])
             both = len(ids) == 1 and len(branches) > 1
             texts = branches if both else [branches[min(number, len(branches) - 1)]]
-            cells.append(_translate(language, " or ").join(_translate(language, text) for text in texts))
+            # What is seen stays as the program prints it: that is what a person searches for.
+            shown = texts if key == "seen" else [_translate(language, text) for text in texts]
+            cells.append(_translate(language, " or ").join(shown))
         yield [_code(identity), *cells]
 
 
-def _branches(value: ast.expr) -> list[str]:
-    """The texts that an expression may have: both sides of a conditional."""
-    if isinstance(value, ast.IfExp):
-        return [*_branches(value.body), *_branches(value.orelse)]
-    if isinstance(value, ast.BoolOp):
-        return [text for part in value.values for text in _branches(part)]
-    if isinstance(value, ast.Constant):
-        return [str(value.value)]
-    if isinstance(value, ast.JoinedStr):
-        return ["".join(_branches(part)[0] for part in value.values)]
-    if isinstance(value, ast.FormattedValue):
-        return _branches(value.value)
-    if isinstance(value, ast.Subscript | ast.Call):
-        return _branches(value.value if isinstance(value, ast.Subscript) else value.func)
+def _branches(value: ast.expr) -> list[str]:  # noqa: PLR0911  one a kind of expression
+    """The texts that an expression may have: both sides of a conditional; capitals for what is computed."""
+    match value:
+        case ast.IfExp(body=one, orelse=other):
+            return [*_branches(one), *_branches(other)]
+        case ast.BoolOp(values=parts):
+            return [text for part in parts for text in _branches(part)]
+        case ast.Constant(value=constant):
+            return [str(constant)]
+        case ast.JoinedStr(values=parts):
+            return [_joined(parts)]
+        case ast.FormattedValue(value=inner) | ast.Subscript(value=inner):
+            return _branches(inner)
+    if isinstance(value, ast.Name) and value.id.isupper():
+        return [str(getattr(checks, value.id))]
     name = value.attr if isinstance(value, ast.Attribute) else ast.unparse(value)
-    return [name.lstrip("_").replace("_", " ").upper()]
+    return ["N" if name.startswith("len(") else name.removesuffix("_mb").replace("_", " ").upper()]
+
+
+def _joined(parts: Sequence[ast.expr]) -> str:
+    """An f-string's text; a value that may be empty brings its own separator, so one is written for it."""
+    text = ""
+    for part in parts:
+        more = _branches(part)[0]
+        text += f" {more}" if text[-1:].isalnum() and isinstance(part, ast.FormattedValue) else more
+    return text
 
 
 # Faults of the sandbox
@@ -370,13 +369,13 @@ def _branches(value: ast.expr) -> list[str]:
 
 def faults_page(language: str) -> Page:
     """docs/reference/faults.md, from what `npuctl sandbox fault --list` says."""
-    heads = ["fault", "what it does"] if language == "en" else ["故障", "效果"]
+    heads = ["fault", "what it does"]
     rows = [[_code(name), _translate(language, text)] for name, text in faults.explained()]
     note = _translate(
         language,
         "`npuctl sandbox fault NODE FAULT` breaks a node, `--clear` mends it; `all --clear` mends everything.",
     )
-    return _translate(language, "Faults of the sandbox"), [note, "", *_table(heads, rows)]
+    return _translate(language, "Faults of the sandbox"), [note, "", *_table(language, heads, rows)]
 
 
 _PAGES: dict[str, Callable[[str], Page]] = {

@@ -103,7 +103,7 @@ def applied_text(applied: Applied) -> str:
     if not applied.steps:
         right = sum(step.action == "none" for step in plan.steps)
         lines.append(f"cluster {plan.cluster}: nothing to do; {right} replicas are as they should be")
-    lines += [f"not done by this verb: {text}" for text in applied.left_out]
+    lines += [f"left as it was: {text}" for text in applied.left_out]
     lines += [f"FAILED {node}: {reason}" for node, reason in applied.outcome.failed.items()]
     for node, reason in {**plan.unreachable, **applied.outcome.unreachable}.items():
         lines.append(f"UNREACHABLE {node}: {reason}; what runs there is as it was")

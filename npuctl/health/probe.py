@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from npuctl import engines
@@ -87,11 +87,19 @@ def wait_until_ready(
             lasted = now - bad_since.get(target.replica, now)
             given_up = lasted > _PATIENCE_TOKENS * target.service.token_within_seconds
             overdue = now - began > target.service.ready_within_seconds
-            if health.state in _FINAL or health.restarts > 0 or given_up or overdue:
+            if health.restarts and health.state != "ready":
+                final[target.replica] = _ended(health)
+            elif health.state in _FINAL or given_up or overdue:
                 final[target.replica] = health
         if len(final) < len(targets):
             sleep(_PAUSE_SECONDS)
     return [final[target.replica] for target in targets]
+
+
+def _ended(health: ReplicaHealth) -> ReplicaHealth:
+    """A fresh container that Docker had to start again: its process ended before any token."""
+    detail = f"its process ended {health.restarts} times since the start; the log below says why"
+    return replace(health, state="dead", detail=detail)
 
 
 def _request(target: Target, secrets: Mapping[str, str]) -> dict[str, Any]:

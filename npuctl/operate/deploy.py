@@ -11,9 +11,10 @@ from npuctl.health.probe import Target, ask_replicas, wait_until_ready
 from npuctl.health.verdict import ReplicaHealth
 from npuctl.operate.look import View, look, target_of
 from npuctl.operate.progress import Emit, Notice
-from npuctl.operate.record import recorded
+from npuctl.operate.record import Change, recorded
 from npuctl.plan.build import find_service
 from npuctl.plan.model import Finding, Step
+from npuctl.plan.waves import split_waves, without_services
 from npuctl.remote.inventory import state_folder
 from npuctl.runner.run import Outcome
 from npuctl.state.lock import hold_lock
@@ -40,7 +41,7 @@ class Applied:
     Attributes:
         steps: the steps that were to be done; none when nothing had to change.
         health: the replicas that were started, at the end.
-        left_out: steps that this verb does not do, and why.
+        left_out: steps that were not done, and why.
     """
 
     view: View
@@ -96,24 +97,51 @@ def _apply(
             return Applied(view, (), left_out=left_out, dry_run=dry_run)
         with recorded(view.inventory, verb, chosen, dry_run=dry_run) as change:
             emit(Notice("apply", f"{len(chosen)} of {len(view.plan.steps)} replicas have something to do"))
-            outcome = change.apply(emit, check=dry_run)
-            health = () if dry_run else _verify(view, chosen, outcome, emit)
-            applied = Applied(view, chosen, outcome, health, left_out, dry_run)
+            health, kept = _roll(view, chosen, change, emit, dry_run=dry_run)
+            applied = Applied(view, chosen, change.outcome, health, (*left_out, *kept), dry_run)
             change.run.write(
                 "result",
                 exit_code=applied.exit_code,
-                failed=outcome.failed,
-                unreachable={**view.plan.unreachable, **outcome.unreachable},
+                failed=change.outcome.failed,
+                unreachable={**view.plan.unreachable, **change.outcome.unreachable},
                 replicas={entry.replica: entry.state for entry in health},
             )
             return applied
+
+
+def _roll(
+    view: View, chosen: Sequence[Step], change: Change, emit: Emit, *, dry_run: bool
+) -> tuple[tuple[ReplicaHealth, ...], tuple[str, ...]]:
+    """Wave after wave; a service whose first replica does not come up keeps its others as they are.
+
+    Returns:
+        The health of what was started, and a line for each replica that was left as it was.
+    """
+    health: tuple[ReplicaHealth, ...] = ()
+    kept: list[str] = []
+    failed: set[str] = set()
+    for wave in [tuple(chosen)] if dry_run else split_waves(chosen):
+        steps = without_services(wave, failed)
+        kept += [
+            f"{step.name} on {step.node}: the first changed replica of {step.service} did not come up"
+            for step in wave
+            if step not in steps
+        ]
+        if not steps:
+            continue
+        change.apply(steps, emit, check=dry_run)
+        if not dry_run:
+            seen = _verify(view, steps, change.outcome, emit)
+            health += seen
+            failed |= {entry.service for entry in seen if entry.state != "ready"}
+    return health, tuple(kept)
 
 
 def _choose(verb: str, view: View, service: str | None) -> tuple[tuple[Step, ...], tuple[str, ...]]:
     steps = view.plan.changes
     if service is not None:
         find_service(view.inventory.spec, service)
-        steps = tuple(step for step in steps if step.name.rpartition("-")[0] == service)
+        steps = tuple(step for step in steps if step.service == service)
     if verb == "deploy":
         return steps, ()
     chosen = tuple(step for step in steps if step.action == "start")

@@ -29,11 +29,17 @@ class Change:
     outcome: Outcome
 
     def apply(
-        self, emit: Emit, *, folders: dict[str, list[str]] | None = None, check: bool = False
+        self,
+        steps: Sequence[Step],
+        emit: Emit,
+        *,
+        folders: dict[str, list[str]] | None = None,
+        check: bool = False,
     ) -> Outcome:
-        """Run the play for the steps.
+        """Run one play for these steps and add what it did to `outcome`.
 
         Args:
+            steps: what to do now: all, or one wave.
             emit: takes the events.
             folders: node → folders to remove at the end.
             check: Ansible's check mode; nothing is changed.
@@ -41,8 +47,8 @@ class Change:
         Raises:
             KeyboardInterrupt: the person ended it; Ansible has ended.
         """
-        source = inventory_source(self.steps, self.inventory.spec.name, folders)
-        self.outcome = run_playbook(self.inventory, "apply.yml", source, self.run.folder, emit, check=check)
+        source = inventory_source(steps, self.inventory.spec.name, folders)
+        run_playbook(self.inventory, "apply.yml", source, self.run.folder, emit, self.outcome, check=check)
         if self.outcome.cancelled:
             raise KeyboardInterrupt
         return self.outcome

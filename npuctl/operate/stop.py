@@ -123,7 +123,7 @@ def _carry_out(
     foreign: dict[str, list[str]] = {}
     if steps or folders:
         with recorded(inventory, verb, steps) as change:
-            outcome = change.apply(emit, folders=folders)
+            outcome = change.apply(steps, emit, folders=folders)
             evidence, foreign = _prove(inventory, chosen, outcome, emit)
             change.run.write(
                 "result",

@@ -75,15 +75,17 @@ def build_plan(
         seat = Seat(seat_place.node, product, seat_place.chips, seat_place.port)
         findings += checks.of_seat(service, seat, engines.load(service.engine).seat_problems(service, seat))
         replicas.append(_replica(spec.name, service, seat, seat_place, secrets))
-    for name, node in facts.nodes.items():
-        here = [replica for replica in replicas if replica.node == name]
-        wanted = any(name in names for names in hosts.values())
-        findings += checks.of_node(name, node, products[name], here, services, wanted=wanted)
     steps: list[Step] = []
     for name, node in sorted(facts.nodes.items()):
-        here = [replica for replica in replicas if replica.node == name]
         expected = {wish.name for wish in wishes(spec, hosts) if wish.node == name}
-        steps += steps_of_node(name, node, here, expected, spec.name)
+        here = [replica for replica in replicas if replica.node == name]
+        own = list(steps_of_node(name, node, here, expected, spec.name))
+        leaving = {step.container for step in own if step.action == "remove"}
+        if any(name in names for names in hosts.values()):
+            findings += checks.of_node(
+                checks.CheckedNode(name, node, products[name], leaving), here, services
+            )
+        steps += own
     return Plan(
         cluster=spec.name,
         simulated=facts.simulated,

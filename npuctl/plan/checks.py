@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from npuctl.engines._contract import Seat, SpecProblem
 from npuctl.facts.model import NodeFacts
@@ -45,140 +47,143 @@ def of_seat(service: Service, seat: Seat, problems: Sequence[SpecProblem]) -> li
     ]
 
 
-def of_node(
-    name: str,
-    facts: NodeFacts,
-    product: Product | None,
-    replicas: Sequence[Replica],
-    services: Mapping[str, Service],
-    *,
-    wanted: bool,
-) -> list[Finding]:
-    """Everything to say about one node; nothing about a node that no service uses."""
-    if not wanted:
-        return []
+@dataclass(frozen=True, slots=True)
+class CheckedNode:
+    """One node as the checks see it.
+
+    `leaving` names our containers that the plan removes first: what they hold comes free.
+    """
+
+    name: str
+    facts: NodeFacts
+    product: Product | None
+    leaving: AbstractSet[str]
+
+
+def of_node(node: CheckedNode, replicas: Sequence[Replica], services: Mapping[str, Service]) -> list[Finding]:
+    """Everything to say about a node on which these replicas of these services should run."""
     return [
-        *_engine_answers(name, facts),
-        *_chips_readable(name, facts, product),
-        *_disk_has_room(name, facts),
-        *(found for replica in replicas for found in _of_replica(name, facts, product, replica, services)),
+        *_engine_answers(node),
+        *_chips_readable(node),
+        *_disk_has_room(node),
+        *(found for replica in replicas for found in _of_replica(node, replica, services[replica.service])),
     ]
 
 
-def _of_replica(
-    name: str, facts: NodeFacts, product: Product | None, replica: Replica, services: Mapping[str, Service]
-) -> Iterator[Finding]:
-    yield from _chips_healthy(name, facts, replica)
-    yield from _chips_free(name, facts, product, replica)
-    yield from _port_free(name, facts, replica)
-    yield from _mounts_present(name, facts, replica, services[replica.service])
-    yield from _image_present(name, facts, replica)
+def _of_replica(node: CheckedNode, replica: Replica, service: Service) -> Iterator[Finding]:
+    yield from _chips_healthy(node, replica)
+    yield from _chips_free(node, replica)
+    yield from _port_free(node, replica)
+    yield from _mounts_present(node, replica, service)
+    yield from _image_present(node, replica)
 
 
-def _engine_answers(name: str, facts: NodeFacts) -> Iterator[Finding]:
-    if facts.docker.error:
+def _engine_answers(node: CheckedNode) -> Iterator[Finding]:
+    if node.facts.docker.error:
         yield Finding(
             id="docker.engine",
             severity="error",
-            node=name,
-            seen=facts.docker.error,
+            node=node.name,
+            seen=node.facts.docker.error,
             expected="a Docker engine that answers",
-            remedy=f"on {name}: systemctl start docker; journalctl -u docker tells why it stopped",
+            remedy=f"on {node.name}: systemctl start docker; journalctl -u docker tells why it stopped",
         )
 
 
-def _chips_readable(name: str, facts: NodeFacts, product: Product | None) -> Iterator[Finding]:
-    if facts.npu_error or not facts.chips:
+def _chips_readable(node: CheckedNode) -> Iterator[Finding]:
+    if node.facts.npu_error or not node.facts.chips:
         yield Finding(
             id="npu.readable",
             severity="error",
-            node=name,
-            seen=facts.npu_error or "npu-smi info lists no chip",
+            node=node.name,
+            seen=node.facts.npu_error or "npu-smi info lists no chip",
             expected="a table of chips from npu-smi info",
             remedy="install or repair the NPU driver; ret -8005 means that the driver is not usable from here",
         )
-    elif product is None:
-        names = ", ".join(sorted({chip.name for chip in facts.chips}))
+    elif node.product is None:
+        names = ", ".join(sorted({chip.name for chip in node.facts.chips}))
         yield Finding(
             id="npu.product",
             severity="error",
-            node=name,
-            seen=f"{len(facts.chips)} chips called {names}",
+            node=node.name,
+            seen=f"{len(node.facts.chips)} chips called {names}",
             expected="a product that npuctl knows (A2, A3, 310P)",
             remedy="report the output of npu-smi info",
         )
 
 
-def _disk_has_room(name: str, facts: NodeFacts) -> Iterator[Finding]:
-    for path, free in sorted(facts.free_bytes.items()):
+def _disk_has_room(node: CheckedNode) -> Iterator[Finding]:
+    for path, free in sorted(node.facts.free_bytes.items()):
         if free < _FREE_BYTES:
             yield Finding(
                 id="disk.space",
                 severity="error",
-                node=name,
+                node=node.name,
                 seen=f"{free} bytes free at {path}",
                 expected=f"at least {_FREE_BYTES} bytes for npuctl's files and Docker's logs",
                 remedy=f"free space on the disk of {path}",
             )
 
 
-def _chips_healthy(name: str, facts: NodeFacts, replica: Replica) -> Iterator[Finding]:
-    health = {chip.id: chip.health for chip in facts.chips}
+def _chips_healthy(node: CheckedNode, replica: Replica) -> Iterator[Finding]:
+    health = {chip.id: chip.health for chip in node.facts.chips}
     for chip in replica.chips:
         word = health.get(chip, "absent")
         if word != "OK":
             yield Finding(
                 id="npu.health",
                 severity="warning" if word == "Warning" else "error",
-                node=name,
+                node=node.name,
                 seen=f"health {word}",
                 expected="OK",
-                remedy=f"npu-smi info -t health -i NPU -c CHIP on {name} names the error code",
+                remedy=f"npu-smi info -t health -i NPU -c CHIP on {node.name} names the error code",
                 npu=chip,
                 service=replica.service,
             )
 
 
-def _chips_free(name: str, facts: NodeFacts, product: Product | None, replica: Replica) -> Iterator[Finding]:
-    for holder in facts.holders:
-        if holder.chip in replica.chips and holder.container != replica.container.name:
+def _chips_free(node: CheckedNode, replica: Replica) -> Iterator[Finding]:
+    for holder in node.facts.holders:
+        ours = {replica.container.name, *node.leaving}
+        if holder.chip in replica.chips and holder.container not in ours:
             where = f" in container {holder.container}" if holder.container else ""
             yield Finding(
                 id="npu.held",
                 severity="error",
-                node=name,
+                node=node.name,
                 seen=f"held by pid {holder.pid}{where}: {holder.command[:80]}",
                 expected=f"free for {replica.name}",
                 remedy="end that process if it is yours, or choose other chips for the service",
                 npu=holder.chip,
                 service=replica.service,
             )
-    held = {holder.chip for holder in facts.holders}
-    for chip in facts.chips:
-        leaked = product is not None and chip.memory_used_mb > product.idle_memory_mb
+    held = {holder.chip for holder in node.facts.holders}
+    for chip in node.facts.chips:
+        leaked = node.product is not None and chip.memory_used_mb > node.product.idle_memory_mb
         if leaked and chip.id in replica.chips and chip.id not in held:
             yield Finding(
                 id="npu.memory",
                 severity="error",
-                node=name,
+                node=node.name,
                 seen=f"{chip.memory_used_mb} of {chip.memory_total_mb} MB of HBM in use, and no process holds the chip",
-                expected=f"at most {product.idle_memory_mb if product else 0} MB on an idle chip",
+                expected=f"at most {node.product.idle_memory_mb if node.product else 0} MB on an idle chip",
                 remedy="wait a minute; if it stays, a dead process left it: reset the chip, or use another one",
                 npu=chip.id,
                 service=replica.service,
             )
 
 
-def _port_free(name: str, facts: NodeFacts, replica: Replica) -> Iterator[Finding]:
-    for listener in facts.listeners:
-        if listener.port == replica.port and listener.container != replica.container.name:
+def _port_free(node: CheckedNode, replica: Replica) -> Iterator[Finding]:
+    for listener in node.facts.listeners:
+        ours = {replica.container.name, *node.leaving}
+        if listener.port == replica.port and listener.container not in ours:
             who = f"pid {listener.pid}" if listener.pid else "an unknown process"
             where = f" in container {listener.container}" if listener.container else ""
             command = f": {listener.command[:80]}" if listener.command else ""
             yield Finding(
                 id="port.taken",
                 severity="error",
-                node=name,
+                node=node.name,
                 seen=f"port {replica.port} is held by {who}{where}{command}",
                 expected=f"port {replica.port} free for {replica.name}",
                 remedy="stop that process, or set another port for the service",
@@ -186,16 +191,16 @@ def _port_free(name: str, facts: NodeFacts, replica: Replica) -> Iterator[Findin
             )
 
 
-def _mounts_present(name: str, facts: NodeFacts, replica: Replica, service: Service) -> Iterator[Finding]:
+def _mounts_present(node: CheckedNode, replica: Replica, service: Service) -> Iterator[Finding]:
     for mount in replica.container.mounts:
-        kind = facts.paths.get(mount.source)
+        kind = node.facts.paths.get(mount.source)
         if kind != "absent" or mount.create:
             continue
         is_model = mount.source == service.model.path
         yield Finding(
             id="model.path" if is_model else "mount.source",
             severity="error",
-            node=name,
+            node=node.name,
             seen=f"{mount.source} does not exist",
             expected="the model's folder" if is_model else f"a source for the mount {mount.target}",
             remedy="copy the weights to this node" if is_model else "install the NPU driver, or mend mounts",
@@ -203,12 +208,12 @@ def _mounts_present(name: str, facts: NodeFacts, replica: Replica, service: Serv
         )
 
 
-def _image_present(name: str, facts: NodeFacts, replica: Replica) -> Iterator[Finding]:
-    if not facts.docker.error and replica.container.image not in facts.images:
+def _image_present(node: CheckedNode, replica: Replica) -> Iterator[Finding]:
+    if not node.facts.docker.error and replica.container.image not in node.facts.images:
         yield Finding(
             id="image.absent",
             severity="warning",
-            node=name,
+            node=node.name,
             seen=f"{replica.container.image} is not on the node",
             expected="the image, or a registry that has it",
             remedy="deploy will pull it; without a registry: docker load -i IMAGE.tar on the node",

@@ -114,6 +114,11 @@ class Step:
     diff: tuple[str, ...] = ()
     replica: Replica | None = None
 
+    @property
+    def service(self) -> str:
+        """Name of the service that the replica belongs to."""
+        return self.name.rpartition("-")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

@@ -55,22 +55,23 @@ def run_playbook(
     source: dict[str, Any],
     run_folder: Path,
     on_event: Callable[[Event], None],
+    outcome: Outcome,
     *,
     check: bool = False,
-) -> Outcome:
+) -> None:
     """Run a playbook of playbooks/ on the nodes that `source` names.
 
-    The source is written to RUN_FOLDER/plan.json, so that the step can be replayed by hand; it holds no
-    secret: the roles take those from the inventory's vault on the way.
+    The source is written to RUN_FOLDER/plan-N.json, so that the step can be replayed by hand; it holds no
+    secret: the roles take those from the inventory's vault on the way. What happens is added to `outcome`
+    as it happens.
 
     Raises:
         PlayFailedError: Ansible itself could not run.
     """
     import ansible_runner  # noqa: PLC0415  0.06 s of CPU that only changes pay
 
-    plan_file = run_folder / "plan.json"
+    plan_file = _next_plan_file(run_folder)
     plan_file.write_text(json.dumps(source, indent=1, ensure_ascii=False), encoding="utf-8")
-    outcome = Outcome()
     errors: list[str] = []
 
     def take(raw: dict[str, Any]) -> bool:
@@ -105,7 +106,11 @@ def run_playbook(
     silent = not outcome.failed and not outcome.unreachable and not outcome.cancelled
     if result.status != "successful" and silent:
         raise PlayFailedError(f"Ansible ended with {result.rc}: {last_words}")
-    return outcome
+
+
+def _next_plan_file(run_folder: Path) -> Path:
+    """plan-1.json for the first play of a run, plan-2.json for the second."""
+    return run_folder / f"plan-{len(list(run_folder.glob('plan-*.json'))) + 1}.json"
 
 
 @contextlib.contextmanager
@@ -137,6 +142,7 @@ def _keep_log(result: Any, run_folder: Path) -> str:
         text = result.stdout.read()
     log = run_folder / "ansible.log"
     log.touch(mode=0o600)
-    log.write_text(text, encoding="utf-8")
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write(text)
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "it said nothing"

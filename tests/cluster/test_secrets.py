@@ -70,6 +70,7 @@ def test_secrets_reach_the_engine_and_show_nowhere(cluster: Cluster) -> None:
         cluster.service("open", port=8100),
     )
     _encrypt(cluster, FIRST)
+    cluster.env["SOME_TOKEN"] = "canary-environment-31"  # of npuctl's own process: nobody asked to keep it
     sampler = _CommandLines()
     sampler.start()
     shown = [cluster.run(verb, "--output", "json").text for verb in ("check", "plan", "inspect")]

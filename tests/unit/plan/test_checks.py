@@ -10,7 +10,7 @@ from npuctl.facts.model import DockerFacts, HolderFacts, ListenerFacts
 from npuctl.hardware.catalog import A2, PRODUCTS
 from npuctl.plan.checks import paths_to_look_at
 from npuctl.plan.model import Finding
-from tests.making import chips, facts_of, node, plan_of, service, service_data, spec_of
+from tests.making import after_apply, chips, facts_of, node, plan_of, service, service_data, spec_of
 
 OURS = "npuctl-prod-chat-0"
 MODEL = "/data/models/Qwen3-0.6B"
@@ -67,6 +67,19 @@ def test_a_written_chip_that_a_stranger_holds() -> None:
     (finding,) = findings(spec={"chips": [0]}, holders=[stranger])
     assert (finding.id, finding.npu) == ("npu.held", 0)
     assert "pid 9 in container somebodys: python train.py" in finding.seen
+
+
+def test_memory_that_nobody_holds_is_a_leak() -> None:
+    (finding,) = findings(spec={"chips": [0]}, chips=broken(memory_used_mb=A2.idle_memory_mb + 1))
+    assert (finding.id, finding.severity, finding.npu) == ("npu.memory", "error", 0)
+
+
+def test_memory_of_our_own_running_replica_is_no_leak_where_processes_are_hidden() -> None:
+    """Who is not root sees no process of others."""
+    spec = spec_of(service_data())
+    before = facts_of(node_1=node())
+    there = after_apply(plan_of(spec, before), before).nodes["node-1"]
+    assert plan_of(spec, facts_of(node_1=there.model_copy(update={"holders": []}))).errors == ()
 
 
 def test_our_own_container_is_no_obstacle() -> None:

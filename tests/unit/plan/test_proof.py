@@ -32,7 +32,7 @@ def test_all_that_must_hold_is_looked_at() -> None:
         "port 8000",
         "HBM of chip 1",
         "HBM of chip 2",
-        "shared memory",
+        "shared memory of npuctl-prod-chat-0",
     }
     assert broken(evidence) == []
     assert evidence["HBM of chip 1"].seen == "3400 of 65536 MB"
@@ -41,7 +41,8 @@ def test_all_that_must_hold_is_looked_at() -> None:
 @pytest.mark.parametrize("state", ["running", "restarting", "paused"])
 def test_a_container_that_lives_is_no_proof(state: str) -> None:
     left = ours().model_copy(update={"state": state})
-    assert broken(proof(containers=[left])) == ["process npuctl-prod-chat-0"]
+    evidence = broken(proof(containers=[left]))
+    assert evidence == ["process npuctl-prod-chat-0", "shared memory of npuctl-prod-chat-0"]
 
 
 def test_a_container_that_ended_is_proof() -> None:
@@ -83,15 +84,10 @@ def test_a_product_that_is_not_known_is_no_proof() -> None:
     assert [entry.what for entry in evidence if not entry.holds] == ["HBM of chip 1", "HBM of chip 2"]
 
 
-def test_shared_memory_that_is_left_is_no_proof() -> None:
+def test_shared_memory_of_the_node_is_told_and_not_blamed_on_us() -> None:
     evidence = proof(shared_memory=["psm_abc"])
-    assert broken(evidence) == ["shared memory"]
-    assert "psm_abc" in evidence["shared memory"].seen
-
-
-def test_shared_memory_is_not_blamed_on_us_while_others_work() -> None:
-    evidence = proof(shared_memory=["psm_abc"], holders=[HolderFacts(chip=7, pid=9, command="other")])
-    assert "shared memory" not in evidence
+    assert broken(evidence) == []
+    assert "psm_abc" in evidence["shared memory of npuctl-prod-chat-0"].seen
 
 
 def test_processes_of_others_are_reported() -> None:
@@ -106,5 +102,5 @@ def test_processes_of_others_are_reported() -> None:
     assert foreign_holders([ours()], facts) == ["chip 7: pid 2 (theirs)"]
 
 
-def test_nothing_stopped_needs_no_proof_of_chips() -> None:
-    assert [entry.what for entry in prove_stopped("n", [], NodeFacts(), None)] == ["shared memory"]
+def test_nothing_stopped_needs_no_proof() -> None:
+    assert prove_stopped("n", [], NodeFacts(), None) == []
