@@ -84,7 +84,9 @@ class Container:
             return
         if self.found["HostConfig"]["RestartPolicy"]["Name"] != "always":
             self.set_restart_policy("always")
-        if not self.running():
+        if self.found["State"]["Status"] == "paused":
+            self.act("unpaused", "POST", f"/containers/{self.name}/unpause")
+        elif not self.running():
             self.act("started", "POST", f"/containers/{self.name}/start")
 
     def make_caches(self):

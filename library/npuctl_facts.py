@@ -222,11 +222,16 @@ def describe(container):
         "started_at": state.get("StartedAt", ""),
         "engine": labels.get("npuctl.engine", ""),
         "service": labels.get("npuctl.service", ""),
-        "replica": int(labels.get("npuctl.replica", "0")),
-        "port": int(labels.get("npuctl.port", "0")),
+        "replica": number(labels.get("npuctl.replica")),
+        "port": number(labels.get("npuctl.port")),
         "config": labels.get("npuctl.config", ""),
         "spec": labels.get("npuctl.spec", ""),
     }
+
+
+def number(label):
+    """A label as a number; 0 where somebody wrote something else into it."""
+    return int(label) if (label or "").isdigit() else 0
 
 
 def read_processes():

@@ -93,7 +93,7 @@ def request_once(replica, method, path, body, seconds):
     began = time.monotonic()
     headers = {"Content-Type": "application/json"}
     if replica.get("api_key"):
-        headers["Authorization"] = "Bearer " + replica["api_key"]
+        headers["Authorization"] = ("Bearer " + replica["api_key"]).encode("utf-8")
     connection = http.client.HTTPConnection("127.0.0.1", replica["port"], timeout=seconds)
     answer = {"status": None, "error": "", "body": ""}
     try:

@@ -33,7 +33,9 @@ def leave_no_trace() -> Iterator[None]:
 
 def _surroundings() -> tuple[dict[str, str], str, list[logging.Handler]]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    plugins = [handler for handler in logging.root.handlers if type(handler).__module__.startswith("_pytest.")]
+    plugins = [
+        handler for handler in logging.root.handlers if type(handler).__module__.startswith("_pytest.")
+    ]
     return own, str(Path.cwd()), [handler for handler in logging.root.handlers if handler not in plugins]
 
 

@@ -30,7 +30,11 @@ from npuctl.spec.parse import KEY, parse_cluster
 REPOSITORY = Path(__file__).resolve().parent.parent
 FILE = "cluster.yml"
 GIB = 1024
-_CHIPS = {"a2": (8, "910B3", 3400, 65536), "a3": (16, "Ascend910", 3000, 65536), "310p": (8, "310P3", 1900, 44280)}
+_CHIPS = {
+    "a2": (8, "910B3", 3400, 65536),
+    "a3": (16, "Ascend910", 3000, 65536),
+    "310p": (8, "310P3", 1900, 44280),
+}
 _BUSY_MB = 50000
 
 
@@ -154,12 +158,15 @@ def _applied(name: str, before: NodeFacts, plan: Plan) -> NodeFacts:
     listeners = [entry for entry in before.listeners if entry.container not in ours]
     busy: set[int] = set()
     for position, found in enumerate(left.values()):
-        held = [text for text in json.loads(found.spec)["devices"] if text.removeprefix("/dev/davinci").isdigit()]
+        held = [
+            text for text in json.loads(found.spec)["devices"] if text.removeprefix("/dev/davinci").isdigit()
+        ]
         numbers = [int(text.removeprefix("/dev/davinci")) for text in held]
         busy.update(numbers)
         pid = 1000 + position
         holders += [
-            HolderFacts(chip=number, pid=pid, command="VLLM::Worker", container=found.name) for number in numbers
+            HolderFacts(chip=number, pid=pid, command="VLLM::Worker", container=found.name)
+            for number in numbers
         ]
         listeners.append(ListenerFacts(port=found.port, pid=pid, command="vllm serve", container=found.name))
     return before.model_copy(
@@ -186,7 +193,9 @@ def root_files(cluster: str = "prod") -> dict[str, FileFacts]:
     return {cluster_root(cluster): FileFacts(kind="directory", mode="0755", owner="root:root")}
 
 
-def inventory_of(folder: Path, spec: ClusterSpec, *names: str, secrets: dict[str, str] | None = None) -> Inventory:
+def inventory_of(
+    folder: Path, spec: ClusterSpec, *names: str, secrets: dict[str, str] | None = None
+) -> Inventory:
     """An inventory without files; `names` are its hosts."""
     own = {name: Host(name, f"{name}.example", user="admin") for name in names or ("node-1",)}
     return Inventory(

@@ -256,11 +256,14 @@ def _option_row(language: str, option: Option) -> list[str]:
 
 def exit_codes_page(language: str) -> Page:
     """docs/reference/exit-codes.md, from npuctl/errors.py."""
-    found = {0: ("", "It is done, or there was nothing to do."), BUG: ("", "A bug of npuctl's.")}
+    found = {
+        0: ("", "It is done, or there was nothing to do."),
+        BUG: ("", "A bug of npuctl's."),
+        INTERRUPTED: ("", "Interrupted (Ctrl-C)."),
+    }
     for value in vars(errors).values():
         if isinstance(value, type) and issubclass(value, errors.NpuctlError) and value.exit_code != BUG:
             found[value.exit_code] = (value.__name__, (value.__doc__ or "").strip().splitlines()[0])
-    found[INTERRUPTED] = ("", "Interrupted (Ctrl-C).")
     heads = ["code", "`code` in JSON", "meaning"]
     rows = [
         [str(code), _code(name), _translate(language, text)] for code, (name, text) in sorted(found.items())
@@ -351,6 +354,8 @@ def _branches(value: ast.expr) -> list[str]:  # noqa: PLR0911  one a kind of exp
             return _branches(inner)
     if isinstance(value, ast.Name) and value.id.isupper():
         return [str(getattr(checks, value.id))]
+    if isinstance(value, ast.Attribute) and value.attr == "name":
+        return _branches(value.value)  # `node.name` is the NODE
     name = value.attr if isinstance(value, ast.Attribute) else ast.unparse(value)
     return ["N" if name.startswith("len(") else name.removesuffix("_mb").replace("_", " ").upper()]
 

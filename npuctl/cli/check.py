@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         "cluster": plan.cluster,
         "simulated": plan.simulated,
         "findings": [asdict(finding) for finding in plan.findings],
-        "unreachable": plan.unreachable,
+        "unreachable": {node: silent.model_dump() for node, silent in plan.unreachable.items()},
     }
     answer(options, findings_text(plan, len(view.facts.nodes)), findings)
     if plan.errors:

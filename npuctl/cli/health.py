@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Ask and print; 6 when a replica is not ready, 5 when only silent nodes are to blame."""
+    """Ask and print; 6 when a replica is not ready, whatever the reason."""
     from npuctl.display.results import health_result
     from npuctl.display.text import health_text
     from npuctl.errors import UnhealthyError

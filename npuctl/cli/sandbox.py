@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from npuctl.sandbox.cluster import Up
     from npuctl.sandbox.model import Sandbox
 
-HELP = "make a cluster of containers that behave like servers with (simulated) NPUs"
+HELP = "Make a cluster of containers that behave like servers with (simulated) NPUs."
 EXAMPLE = "npuctl sandbox up --nodes 2 && npuctl deploy inventories/sandbox"
 
 # Repeated from npuctl.sandbox.model: importing it here would slow every `npuctl --help`.
@@ -30,7 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     up = actions.add_parser("up", help="bring nodes up; again: bring back what is missing")
     up.add_argument("--nodes", type=int, metavar="N", help="how many nodes (default 2)")
     up.add_argument("--product", choices=_PRODUCTS, help="what the simulated NPUs are (default a2)")
-    up.add_argument("--engine", choices=_ENGINES, default="sim", help="engine image to load into the nodes")
+    up.add_argument(
+        "--engine",
+        choices=_ENGINES,
+        default="sim",
+        help="engine in the nodes: sim (a stand-in, default), cpu (the real vLLM), none",
+    )
     up.add_argument("--inventory", type=Path, metavar="DIR", help="where to write the inventory")
     up.add_argument("--force", action="store_true", help="overwrite the inventory's cluster.yml")
 
@@ -44,10 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fault.add_argument("node", nargs="?", metavar="NODE", help="for example node-1")
     fault.add_argument("fault", nargs="?", metavar="FAULT", help="see --list; `all` with --clear")
     fault.add_argument("--chip", type=int, metavar="N", help="which NPU, for faults of one")
-    fault.add_argument("--value", metavar="V", help="a fault's parameter")
+    fault.add_argument("--value", metavar="V", help="value of a fault that takes one (see --list)")
     fault.add_argument("--clear", action="store_true", help="take the fault off")
     fault.add_argument("--list", action="store_true", help="explain every fault")
 
+    up.epilog = "example: npuctl sandbox up --nodes 4 --product a3"
+    status.epilog = "example: npuctl sandbox status"
+    down.epilog = "example: npuctl sandbox down"
+    fault.epilog = "example: npuctl sandbox fault node-2 health --chip 3 --value Alarm"
     for action in (up, status, down, fault):
         action.add_argument("--name", default=_DEFAULT_NAME, help="which sandbox (default sandbox)")
         add_output(action)

@@ -38,7 +38,10 @@ def applied_result(applied: Applied) -> dict[str, Any]:
         "steps": [{"node": step.node, "replica": step.name, "action": step.action} for step in applied.steps],
         "changed": applied.outcome.changed,
         "failed": applied.outcome.failed,
-        "unreachable": {**plan.unreachable, **applied.outcome.unreachable},
+        "unreachable": {
+            **{node: silent.reason for node, silent in plan.unreachable.items()},
+            **applied.outcome.unreachable,
+        },
         "left_out": list(applied.left_out),
         "replicas": [asdict(entry) for entry in applied.health],
     }

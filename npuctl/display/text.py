@@ -22,8 +22,9 @@ def plan_text(plan: Plan) -> str:
 
 def _plan_lines(plan: Plan) -> Iterator[str]:
     yield f"plan of cluster {plan.cluster}" + (f"  ({SIMULATED})" if plan.simulated else "")
-    for node, reason in plan.unreachable.items():
-        yield f"  {node} is unreachable: {reason}; nothing is planned for it"
+    for node, silent in plan.unreachable.items():
+        yield f"  {node} is unreachable: {silent.reason}; nothing is planned for it"
+        yield from _hint(silent.hint)
     if plan.findings:
         yield from (describe_finding(finding) for finding in plan.findings)
     shown: dict[tuple[str, ...], Step] = {}
@@ -33,6 +34,10 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
             if step.node == node:
                 yield from _step_lines(step, shown)
     yield _summary(plan)
+
+
+def _hint(text: str) -> list[str]:
+    return [f"    hint: {text}"] if text else []
 
 
 def _step_lines(step: Step, shown: dict[tuple[str, ...], Step]) -> Iterator[str]:
@@ -71,9 +76,11 @@ def findings_text(plan: Plan, nodes: int) -> str:
     """What the checks saw."""
     lines = [SIMULATED] if plan.simulated else []
     lines += [describe_finding(finding) for finding in plan.findings]
-    lines += [f"  unreachable {node}: {reason}" for node, reason in plan.unreachable.items()]
+    for node, silent in plan.unreachable.items():
+        lines += [f"  unreachable {node}: {silent.reason}", *_hint(silent.hint)]
     warnings = len(plan.findings) - len(plan.errors)
-    lines.append(f"{nodes} nodes checked: {len(plan.errors)} errors, {warnings} warnings")
+    checked = f"nodes checked: {nodes} of {nodes + len(plan.unreachable)}"
+    lines.append(f"{checked}; {len(plan.errors)} errors, {warnings} warnings")
     return "\n".join(lines)
 
 
@@ -105,8 +112,10 @@ def applied_text(applied: Applied) -> str:
         lines.append(f"cluster {plan.cluster}: nothing to do; {right} replicas are as they should be")
     lines += [f"left as it was: {text}" for text in applied.left_out]
     lines += [f"FAILED {node}: {reason}" for node, reason in applied.outcome.failed.items()]
-    for node, reason in {**plan.unreachable, **applied.outcome.unreachable}.items():
-        lines.append(f"UNREACHABLE {node}: {reason}; what runs there is as it was")
+    for node, silent in plan.unreachable.items():
+        lines += [f"UNREACHABLE {node}: {silent.reason}; what runs there is as it was", *_hint(silent.hint)]
+    for node, reason in applied.outcome.unreachable.items():
+        lines.append(f"UNREACHABLE {node}: {reason}; it was lost on the way, npuctl plan says what is left")
     if applied.dry_run:
         lines.append(f"check mode: nothing was changed; {len(applied.steps)} replicas would be")
     elif applied.health:
@@ -128,7 +137,9 @@ def stopped_text(stopped: Stopped, verb: str) -> str:
         lines.append(f"  {node:<16} UNREACHABLE: {reason}; not {verb}, run this again when it is back")
     if stopped.evidence:
         proven = all(entry.holds for entry in stopped.evidence)
-        lines.append(f"{verb}, proven" if proven else f"NOT proven {verb}: see the lines marked NOT")
+        lost = {**stopped.unreachable, **stopped.outcome.unreachable}
+        where = " on the nodes that answered" if lost else ""
+        lines.append(f"{verb}, proven{where}" if proven else f"NOT proven {verb}: see the lines marked NOT")
     return "\n".join(lines)
 
 
@@ -138,7 +149,11 @@ def facts_text(facts: ClusterFacts) -> str:
     for name, node in facts.nodes.items():
         bad = [f"{chip.id} {chip.health}" for chip in node.chips if chip.health != "OK"]
         health = f"not OK: {', '.join(bad)}" if bad else "all OK"
-        chips = f"{len(node.chips)} chips, {health}" if node.chips else node.npu_error.splitlines()[0][:60]
+        chips = (
+            f"{len(node.chips)} chips, {health}"
+            if node.chips
+            else (node.npu_error.splitlines() or ["no chips"])[0][:60]
+        )
         used = sum(chip.memory_used_mb for chip in node.chips) / 1024
         total = sum(chip.memory_total_mb for chip in node.chips) / 1024
         docker = node.docker.version or f"Docker: {node.docker.error}"
@@ -149,5 +164,6 @@ def facts_text(facts: ClusterFacts) -> str:
             + (f" (on disk {node.driver_on_disk})" if node.driver_on_disk != node.driver_running else ""),
             *(f"    {entry.name}: {entry.state}" for entry in node.containers),
         ]
-    lines += [f"{name}: unreachable: {node.reason}" for name, node in facts.unreachable.items()]
+    for name, silent in facts.unreachable.items():
+        lines += [f"{name}: unreachable: {silent.reason}", *_hint(silent.hint)]
     return "\n".join(lines)

@@ -64,10 +64,17 @@ class Vllm:
         versions = vllm_versions(service.version)
         if versions is None:
             near = difflib.get_close_matches(service.version, list(_releases()), n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else "see `npuctl plan --help`"
+            hint = (
+                f"did you mean {' or '.join(near)}?" if near else f"known releases: {', '.join(_releases())}"
+            )
             return [*found, SpecProblem("version", f"unknown vllm-ascend release {service.version!r}", hint)]
+        spelled: dict[str, str] = {}
         for name in service.args:
             found += _flag_problems(name, service.version, versions[-1])
+            twin = spelled.setdefault(_spelled(name), name)
+            if twin != name:
+                message = f"{_spelled(name)} is written twice, as {twin} and as {name}"
+                found.append(SpecProblem(f"args.{name}", message, "keep one"))
         return found
 
     def seat_problems(self, service: Service, seat: Seat) -> list[SpecProblem]:

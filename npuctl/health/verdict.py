@@ -79,9 +79,9 @@ def service_state(replicas: Sequence[ReplicaHealth]) -> State:
 
 def _without_container(seen: dict[str, Any]) -> tuple[State, str]:
     if seen.get("engine_error"):
-        return "dead", seen["engine_error"]
+        return "unreachable", f"Docker does not answer, what runs is unknown: {seen['engine_error']}"
     if seen["deployed"]:
-        return "dead", "the container is gone"
+        return "dead", "the container is not there"
     return "stopped", "not deployed"
 
 

@@ -103,7 +103,7 @@ def _apply(
                 "result",
                 exit_code=applied.exit_code,
                 failed=change.outcome.failed,
-                unreachable={**view.plan.unreachable, **change.outcome.unreachable},
+                unreachable=sorted({*view.plan.unreachable, *change.outcome.unreachable}),
                 replicas={entry.replica: entry.state for entry in health},
             )
             return applied

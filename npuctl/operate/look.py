@@ -104,6 +104,7 @@ def read_facts(path: str) -> ClusterFacts:
 
 def expected_replicas(inventory: Inventory, *, service: str | None = None) -> list[Target]:
     """Every replica of the spec with its node and port: those follow from the spec alone."""
+    _refuse_bad_spec(inventory)
     spec = inventory.spec
     if service is not None:
         find_service(spec, service)

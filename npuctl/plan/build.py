@@ -92,7 +92,7 @@ def build_plan(
         replicas=tuple(replicas),
         steps=tuple(steps),
         findings=tuple(dict.fromkeys(findings)),
-        unreachable={name: node.reason for name, node in facts.unreachable.items()},
+        unreachable=dict(facts.unreachable),
     )
 
 

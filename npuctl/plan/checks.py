@@ -157,6 +157,9 @@ def _chips_free(node: CheckedNode, replica: Replica) -> Iterator[Finding]:
                 npu=holder.chip,
                 service=replica.service,
             )
+    running = {entry.name for entry in node.facts.containers if entry.state in {"running", "restarting"}}
+    if replica.container.name in running:
+        return
     held = {holder.chip for holder in node.facts.holders}
     for chip in node.facts.chips:
         leaked = node.product is not None and chip.memory_used_mb > node.product.idle_memory_mb

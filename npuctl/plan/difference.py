@@ -48,7 +48,9 @@ def _step(replica: Replica, container: ContainerFacts | None, facts: NodeFacts) 
     if file_reasons:
         return _of(replica, "recreate", file_reasons, file_diff)
     if container.state not in _RUNNING:
-        why = f"the container is {container.state} (exit code {container.exit_code})"
+        stopped = container.restart_policy == "no" and container.state == "exited"
+        state = "was stopped by npuctl stop" if stopped else f"is {container.state}"
+        why = f"the container {state} (exit code {container.exit_code})"
         return _of(replica, "start", (why,), ())
     if container.restart_policy != _KEEP_RUNNING:
         return _of(replica, "start", (f"its restart policy is {container.restart_policy!r}",), ())

@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from npuctl.facts.model import Unreachable
+
 SCHEMA = 1
 ROOT = "/etc/npuctl"
 SECRETS_FILE = "secrets.env"
@@ -146,7 +148,7 @@ class Plan:
     replicas: tuple[Replica, ...]
     steps: tuple[Step, ...]
     findings: tuple[Finding, ...]
-    unreachable: dict[str, str]
+    unreachable: dict[str, Unreachable]
 
     @property
     def changes(self) -> tuple[Step, ...]:
@@ -161,6 +163,7 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """The plan as data, without any hash over a secret."""
         data: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
+        data["unreachable"] = {name: node.model_dump() for name, node in self.unreachable.items()}
         for replica in data["replicas"]:
             _hide_secrets(replica)
         for step in data["steps"]:

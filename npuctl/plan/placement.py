@@ -106,7 +106,7 @@ def place(
             rooms[wish.node].taken.update(dict.fromkeys(kept, wish.name))
             chosen[wish.service.name, wish.index] = kept
     for wish in fresh:
-        conflicts += _take_free(wish, rooms[wish.node], chosen, spec.name)
+        conflicts += _take_free(wish, rooms[wish.node], chosen)
     for wish in wanted:
         conflicts += _take_port(wish, rooms[wish.node])
     places = [
@@ -180,10 +180,8 @@ def chips_of_label(text: str) -> tuple[int, ...]:
         return ()
 
 
-def _take_free(
-    wish: Wish, room: _Node, chosen: dict[tuple[str, int], tuple[int, ...]], cluster: str
-) -> Iterator[Conflict]:
-    unusable = {chip.id: why for chip in room.facts.chips if (why := _unusable(chip, room, cluster))}
+def _take_free(wish: Wish, room: _Node, chosen: dict[tuple[str, int], tuple[int, ...]]) -> Iterator[Conflict]:
+    unusable = {chip.id: why for chip in room.facts.chips if (why := _unusable(chip, room))}
     free = [chip.id for chip in room.facts.chips if chip.id not in room.taken and chip.id not in unusable]
     chips = _choose(sorted(free), wish.size)
     if chips is None:
@@ -200,13 +198,13 @@ def _take_free(
     chosen[wish.service.name, wish.index] = chips
 
 
-def _unusable(chip: ChipFacts, room: _Node, cluster: str) -> str:
+def _unusable(chip: ChipFacts, room: _Node) -> str:
     """Why a chip is not given to a new replica; empty when it may be."""
     if chip.health not in {"OK", "Warning"}:
         return f"health {chip.health}"
-    prefix = f"npuctl-{cluster}-"
+    ours = {container.name for container in room.facts.containers}
     holders = [holder for holder in room.facts.holders if holder.chip == chip.id]
-    foreign = [holder for holder in holders if not holder.container.startswith(prefix)]
+    foreign = [holder for holder in holders if holder.container not in ours]
     if foreign:
         return f"held by pid {foreign[0].pid} ({foreign[0].command[:40]})"
     ceiling = room.product.idle_memory_mb if room.product else None

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
 SPEC_FILE = Path("group_vars/all/cluster.yml")
 SECRETS_KEY = "npuctl_secrets"
-_HOST_KEY_SWITCHES = ("stricthostkeychecking", "userknownhostsfile", "globalknownhostsfile")
+_HOST_KEY_SWITCHES = (
+    "stricthostkeychecking",
+    "userknownhostsfile",
+    "globalknownhostsfile",
+    "knownhostscommand",
+)
+_ANSIBLE_SWITCHES = ("ansible_host_key_checking", "ansible_ssh_host_key_checking")
+_SSH_ARGS = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
+# Not ours to pass on: in a play it takes the place of the options that npuctl gives.
+_REFUSED_ARGS = "ansible_ssh_args"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,9 @@ def find_folder(given: str | None) -> Path:
         chosen = str(folders[0])
     folder = Path(chosen)
     if not folder.is_dir():
-        raise UsageError(f"there is no inventory folder {chosen}", hint="write one as docs/guides show")
+        raise UsageError(
+            f"there is no inventory folder {chosen}", hint="write one as docs/guides/deploy.md shows"
+        )
     if not (folder / SPEC_FILE).is_file():
         raise UsageError(f"{chosen} has no {SPEC_FILE}", hint="the cluster spec belongs there")
     return folder
@@ -177,15 +188,8 @@ def _host(name: str, own: Mapping[str, Any]) -> Host:
         raise UsageError(
             f"{name}: ansible_connection is {connection!r}", hint="npuctl reaches nodes by ssh, or local"
         )
-    ssh_args = shlex.split(
-        f"{own.get('ansible_ssh_common_args', '')} {own.get('ansible_ssh_extra_args', '')}"
-    )
-    for word in ssh_args:
-        if any(switch in word.lower() for switch in _HOST_KEY_SWITCHES):
-            raise UsageError(
-                f"{name}: {word!r} in ansible_ssh_common_args would change how host keys are checked",
-                hint="take it out; pin the key in .ssh/known_hosts of the inventory",
-            )
+    _refuse_host_key_switches(name, own)
+    ssh_args = [word for variable in _SSH_ARGS for word in shlex.split(str(own.get(variable, "")))]
     port = own.get("ansible_port")
     password = own.get("ansible_become_password", own.get("ansible_become_pass", ""))
     return Host(
@@ -201,6 +205,27 @@ def _host(name: str, own: Mapping[str, Any]) -> Host:
         become_password=str(password),
         ssh_args=tuple(ssh_args),
     )
+
+
+def _refuse_host_key_switches(name: str, own: Mapping[str, Any]) -> None:
+    for variable in (*_SSH_ARGS, _REFUSED_ARGS):
+        text = str(own.get(variable, ""))
+        if any(switch in text.lower() for switch in _HOST_KEY_SWITCHES):
+            raise UsageError(
+                f"{name}: {variable} ({text!r}) would change how host keys are checked",
+                hint="take it out; pin the key in .ssh/known_hosts of the inventory",
+            )
+    for variable in _ANSIBLE_SWITCHES:
+        if variable in own:
+            raise UsageError(
+                f"{name}: {variable} would change how host keys are checked",
+                hint="take it out; pin the key in .ssh/known_hosts of the inventory",
+            )
+    if own.get(_REFUSED_ARGS):
+        raise UsageError(
+            f"{name}: {_REFUSED_ARGS} would take the place of npuctl's own options",
+            hint="use ansible_ssh_common_args",
+        )
 
 
 def _python(own: Mapping[str, Any]) -> str:

@@ -16,10 +16,11 @@ from npuctl.paths import content_root
 
 # -I and -S: nothing of the node's site-packages or environment is read; starts in 10 ms.
 PYTHON_OPTIONS = ("-I", "-S", "-c")
+# The last line of standard input: a password for a sudo that did not ask may stand before it.
 # Runs on the node, so it is short and needs nothing: it makes modules of the sources, under the names by
 # which they import each other, and calls the last one's collect().
 BOOTSTRAP = (
-    "import json,sys,types;p=json.loads(sys.stdin.buffer.read());"
+    "import json,sys,types;p=json.loads(sys.stdin.buffer.read().splitlines()[-1]);"
     "[sys.modules.setdefault(n,types.ModuleType(n)) for n in('ansible','ansible.module_utils')];"
     "m=None\n"
     "for n,s in p['modules']:\n"

@@ -43,7 +43,8 @@ class Answer:
 
 def options(inventory: Inventory) -> list[str]:
     """Options of ssh for every connection to this cluster."""
-    known = [str(inventory.known_hosts)] if inventory.known_hosts.is_file() else []
+    # Quoted: ssh takes the value apart at blanks.
+    known = [f'"{inventory.known_hosts}"'] if inventory.known_hosts.is_file() else []
     known.append("~/.ssh/known_hosts")
     return [
         *("-o", "StrictHostKeyChecking=yes"),
@@ -130,7 +131,8 @@ def _ask_one(
     return explain(host, done.returncode, done.stderr.decode("utf-8", "replace"))
 
 
-_CAUSES = (
+# What ssh itself says when it ends with 255, and what sudo or the shell say on the node otherwise.
+_SSH_CAUSES = (
     ("REMOTE HOST IDENTIFICATION HAS CHANGED", "the host key is not the pinned one; nothing was sent",
      "find out why it changed; then pin the new key in .ssh/known_hosts of the inventory"),
     ("Host key verification failed", "the host key is not pinned; nothing was sent",
@@ -140,6 +142,8 @@ _CAUSES = (
     ("Connection refused", "nothing listens on the SSH port", "is sshd running? check ansible_port"),
     ("Connection timed out", "the node does not answer", "is it up, and is its network reachable from here?"),
     ("No route to host", "the node does not answer", "is it up, and is its network reachable from here?"),
+)  # fmt: skip
+_NODE_CAUSES = (
     ("a password is required", "sudo wants a password", "set ansible_become_password in the vault"),
     ("incorrect password", "sudo refused the password", "check ansible_become_password"),
     ("not found", "Python was not found on the node", "install Python 3.8 or newer, or set ansible_python_interpreter"),
@@ -148,7 +152,7 @@ _CAUSES = (
 
 def explain(host: Host, code: int, text: str) -> Answer:
     """Why ssh or the program failed, in words, with what to do."""
-    for pattern, error, hint in _CAUSES:
+    for pattern, error, hint in _SSH_CAUSES if code == _SSH_FAILED else _NODE_CAUSES:
         if pattern in text:
             return Answer(host.name, error=error, hint=hint)
     lines = [line for line in text.strip().splitlines() if line.strip()]

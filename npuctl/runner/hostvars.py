@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from npuctl import engines
+from npuctl.errors import PlayFailedError
 from npuctl.plan.model import Step
 
 GROUP = "npuctl_changed"
@@ -35,11 +37,35 @@ def inventory_source(
             ],
             "npuctl_folders_to_remove": orphans + (folders_to_remove or {}).get(node, []),
         }
-    return {"all": {"children": {GROUP: {"hosts": dict(sorted(hosts.items()))}}}}
+    literal = {node: _literal(variables) for node, variables in sorted(hosts.items())}
+    return {"all": {"children": {GROUP: {"hosts": literal}}}}
+
+
+def _literal(value: Any) -> Any:
+    """The value with every text that Ansible would take for a template marked as none.
+
+    Labels and folder names come from nodes: `{{ lookup('pipe', …) }}` in one would run on the controller.
+    """
+    if isinstance(value, dict):
+        return {key: _literal(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_literal(entry) for entry in value]
+    if isinstance(value, str) and any(mark in value for mark in ("{{", "{%", "{#")):
+        return {"__ansible_unsafe": value}
+    return value
 
 
 def step_variables(step: Step, cluster: str) -> dict[str, Any]:
-    """One step as the roles engine_* take it (npuctl_step in their argument_specs)."""
+    """One step as the roles engine_* take it (npuctl_step in their argument_specs).
+
+    Raises:
+        PlayFailedError: a node's container names an engine that npuctl does not have.
+    """
+    if step.engine not in engines.names():
+        raise PlayFailedError(
+            f"{step.node}: container {step.container} says that its engine is {step.engine!r}",
+            hint="npuctl has no such engine; remove that container by hand if it is not wanted",
+        )
     variables: dict[str, Any] = {
         "name": step.name,
         "engine": step.engine,

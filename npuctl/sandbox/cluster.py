@@ -63,6 +63,7 @@ def up(wanted: Wanted, progress: Progress) -> Up:
     if wanted.nodes is not None:
         model.check_nodes(wanted.nodes)
     preflight.require_engine()
+    preflight.require_inotify(wanted.nodes or 1)
     with images.only_one(f"sandbox-{wanted.name}"):
         found = find(wanted.name)
         if found:

@@ -119,11 +119,12 @@ def _frozen(sandbox: Sandbox, node: Node, request: Request) -> None:
         docker.run("unpause" if paused else "pause", node.container)
 
 
-def _powered_off(_sandbox: Sandbox, node: Node, request: Request) -> None:
-    if request.clear:
+def _powered_off(sandbox: Sandbox, node: Node, request: Request) -> None:
+    running = nodes.existing(sandbox.name)[node.name].state == "running"
+    if request.clear and not running:
         nodes.start(node.container)
         nodes.wait_until_up(node)
-    else:
+    elif not request.clear and running:
         docker.run("stop", node.container)
 
 

@@ -169,6 +169,11 @@ def _container(entry: dict[str, object]) -> Container:
 
 def _wait(node: Node, what: str, is_up: Callable[[], bool], deadline: float) -> None:
     while not is_up():
+        state = docker.attempt("container", "inspect", "--format", "{{.State.Status}}", node.container)
+        if state.stdout.strip() == b"exited":
+            raise PlayFailedError(
+                f"{node.name} ended while it booted\n{_last_words(node)}", hint=preflight.NO_INOTIFY
+            )
         if time.monotonic() > deadline:
             raise PlayFailedError(f"{node.name}: {what} is not up in time\n{_last_words(node)}")
         time.sleep(0.3)

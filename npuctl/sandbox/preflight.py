@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from pathlib import Path
 
 from npuctl.errors import UsageError
 from npuctl.sandbox import docker
 
 _ENSURE = "`sudo tools/ensure-docker` in npuctl's checkout installs and starts one on Debian and Ubuntu"
 _ANSWER_SECONDS = 20
+# Measured: systemd holds five, dbus, logind and containerd one each. Changing the machine's setting is not
+# the sandbox's to do.
+INOTIFY_A_NODE = 8
+_INOTIFY_SETTING = Path("/proc/sys/fs/inotify/max_user_instances")
+NO_INOTIFY = (
+    f"a node needs {INOTIFY_A_NODE} inotify instances; where they run out, take other sandboxes down, or as"
+    " root: sysctl fs.inotify.max_user_instances=1024"
+)
 
 
 def require_engine() -> None:
@@ -41,6 +50,23 @@ def require_engine() -> None:
         ) from error
     if answer.returncode != 0:
         raise why_no_answer(answer.stderr.decode(errors="replace"))
+
+
+def require_inotify(nodes: int) -> None:
+    """Return if the machine has inotify instances for that many nodes, as far as can be told beforehand.
+
+    Raises:
+        UsageError: even without anything else running they would not suffice.
+    """
+    try:
+        limit = int(_INOTIFY_SETTING.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return
+    if nodes * INOTIFY_A_NODE > limit:
+        raise UsageError(
+            f"{nodes} nodes need {nodes * INOTIFY_A_NODE} inotify instances; this machine allows {limit} a user",
+            hint="fewer nodes, or as root: sysctl fs.inotify.max_user_instances=1024",
+        )
 
 
 def why_no_answer(complaint: str) -> UsageError:

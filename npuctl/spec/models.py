@@ -9,7 +9,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -39,6 +47,7 @@ def _mount(text: str) -> str:
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+GroupName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096), AfterValidator(_printable)]
 AbsolutePath = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_absolute)]
 Mount = Annotated[str, AfterValidator(_mount)]
@@ -46,7 +55,7 @@ EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,12
 Flag = Annotated[str, StringConstraints(pattern=r"^(--)?[A-Za-z][A-Za-z0-9_.-]{0,127}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 EnvValue = bool | int | float | Text
-FlagValue = bool | int | float | Text | dict[str, object] | list[int | float | Text] | None
+FlagValue = bool | int | float | Text | dict[str, JsonValue] | list[int | float | Text] | None
 
 
 class Frozen(BaseModel):
@@ -106,9 +115,11 @@ class Service(Frozen):
     version: Text = Field(description="Release of the engine; decides image, flags and environment.")
     image: Text | None = Field(default=None, description="Image to run in place of the release's own.")
     model: Model = Field(description="What is served.")
-    hosts: Name | list[Text] = Field(description="An inventory group, or a list of hosts in rank order.")
+    hosts: GroupName | list[Text] = Field(description="An inventory group, or a list of hosts in rank order.")
     replicas: int = Field(default=1, ge=1, le=4096, description="Independent copies of the service.")
-    topology: Topology = Field(default=Topology(), description="How one replica spreads over chips.")
+    topology: Topology = Field(
+        default=Topology(), description="Parallelism, and with it the chips of a replica."
+    )
     chips: list[Annotated[int, Field(ge=0, le=1023)]] | None = Field(
         default=None,
         description="Physical chip ids to use on each host; left out, free chips are chosen and kept.",

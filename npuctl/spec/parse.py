@@ -70,7 +70,10 @@ def parse_cluster(text: str, *, file: str) -> ClusterSpec:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SpecError([Problem(f"{file}:{line}", f"not valid YAML: {error.problem}")]) from None
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise SpecError([Problem(file, "not valid YAML: nested too deep")]) from None
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError) as error:
+        # PyYAML lets errors of its own constructors through: 2024-13-40 is a ValueError of datetime.
         raise SpecError([Problem(file, f"not valid YAML: {error}")]) from None
     lines = dict(_key_lines(root)) if root is not None else {}
     problems = list(_duplicates(root, file)) + list(_templates(data, lines, file))
@@ -131,6 +134,7 @@ def _duplicates(node: yaml.Node | None, file: str, path: Path = ()) -> Iterator[
 def _templates(data: object, lines: Mapping[Path, int], file: str, path: Path = ()) -> Iterator[Problem]:
     if isinstance(data, dict):
         for key, value in data.items():
+            yield from _templates(str(key), lines, file, (*path, str(key)))
             yield from _templates(value, lines, file, (*path, str(key)))
     elif isinstance(data, list):
         for index, value in enumerate(data):
@@ -183,7 +187,9 @@ def _existing_path(path: Path, lines: Mapping[Path, int]) -> Path:
 
 def _is_union_tag(part: str | int) -> bool:
     return isinstance(part, str) and (
-        part in {"bool", "int", "float", "str", "none"} or "[" in part or ("-" in part and "(" in part)
+        part in {"bool", "int", "float", "str", "none", "constrained-str"}
+        or "[" in part
+        or ("-" in part and "(" in part)
     )
 
 

@@ -36,9 +36,13 @@ class Run:
             "event": event,
             **details,
         }
-        descriptor = os.open(self.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = os.open(self.journal, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(descriptor, (json.dumps(line, ensure_ascii=False) + "\n").encode())
+            # A kill may have cut the last line short: it must not swallow this one.
+            size = os.fstat(descriptor).st_size
+            cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            text = ("\n" if cut else "") + json.dumps(line, ensure_ascii=False) + "\n"
+            os.write(descriptor, text.encode())
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

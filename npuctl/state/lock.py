@@ -26,6 +26,7 @@ def hold_lock(state: Path, verb: str) -> Iterator[None]:
     """
     state.mkdir(mode=0o700, exist_ok=True)
     path = state / "lock"
+    path.touch(mode=0o600)
     with path.open("a+", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -81,6 +81,29 @@ def test_services_live_side_by_side_and_come_change_and_go_alone(cluster: Cluste
     assert {chip for _pid, chip in node.holders()}.isdisjoint({0, 1})
 
 
+def test_a_change_that_does_not_come_up_never_reaches_the_other_replicas(cluster: Cluster) -> None:
+    good = cluster.service(hosts="serving", replicas=3)
+    cluster.write(good)
+    cluster.run("deploy")
+    before = {name: start for node in cluster.nodes for name, start in node.started().items()}
+
+    cluster.write(
+        {**good, "args": {"max-model-len": 999999}}
+    )  # longer than the model allows: the engine exits
+    for _attempt in range(2):
+        failed = cluster.run("deploy", expect=6)
+        assert "max_model_len (999999)" in failed.text
+        after = {name: start for node in cluster.nodes for name, start in node.started().items()}
+        assert [name for name in before if after[name] != before[name]] == ["npuctl-ct-chat-0"]
+        assert [node.complete(8000)[0] for node in cluster.nodes] == [0, 200, 200]
+
+    cluster.write(good)
+    cluster.run("deploy")
+    assert [node.complete(8000)[0] for node in cluster.nodes] == [200, 200, 200]
+    after = {name: start for node in cluster.nodes for name, start in node.started().items()}
+    assert [name for name in before if after[name] != before[name]] == ["npuctl-ct-chat-0"]
+
+
 def test_what_was_deleted_by_hand_comes_back_and_nothing_else_moves(cluster: Cluster) -> None:
     (cluster.inventory / "group_vars/all/vault.yml").write_text("npuctl_secrets: {token: not-so-secret}\n")
     cluster.write(

@@ -67,7 +67,10 @@ def test_nothing_is_written_where_nothing_is_new() -> None:
 def test_a_state_is_told_when_it_changes_and_now_and_then() -> None:
     clock = Clock()
     plain = Plain(lambda _text: None, clock=clock)
-    assert plain.line(health(log=("one", "loading 1/4 "))) == "  node-1 chat-0 starting (no port yet): loading 1/4"
+    assert (
+        plain.line(health(log=("one", "loading 1/4 ")))
+        == "  node-1 chat-0 starting (no port yet): loading 1/4"
+    )
     clock.now += 4
     assert plain.line(health()) == ""
     clock.now += 1
@@ -116,7 +119,10 @@ def test_a_live_display_keeps_lines_and_redraws_one(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_the_display_fits_the_terminal(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], terminal: bool, kind: type  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    terminal: bool,
+    kind: type,
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")

@@ -124,7 +124,7 @@ def test_a_deploy_with_nothing_to_do(tmp_path: Path) -> None:
 
 def test_a_start_that_may_do_nothing_does_not_say_that_all_is_well(tmp_path: Path) -> None:
     text = applied_text(applied(tmp_path, plan(), left_out=("chat-0 on node-1 needs create: npuctl deploy",)))
-    assert "not done by this verb: chat-0 on node-1 needs create: npuctl deploy" in text
+    assert "left as it was: chat-0 on node-1 needs create: npuctl deploy" in text
     assert "1 replicas are as they should be" not in text
 
 
@@ -183,7 +183,11 @@ def test_a_stop_as_data() -> None:
 def test_facts_in_words() -> None:
     odd = [*chips()[1:], chips()[0].model_copy(update={"health": "Alarm"})]
     facts = ClusterFacts(
-        nodes={"a": node(driver_on_disk="25.5.1"), "b": node(chips=odd), "c": node(chips=[], npu_error="no\ndriver")},
+        nodes={
+            "a": node(driver_on_disk="25.5.1"),
+            "b": node(chips=odd),
+            "c": node(chips=[], npu_error="no\ndriver"),
+        },
         unreachable={"d": Unreachable(reason="off")},
     )
     text = facts_text(facts)

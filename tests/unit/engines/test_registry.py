@@ -9,7 +9,9 @@ from tests.making import REPOSITORY
 
 
 def test_an_engine_is_a_module_without_underscore() -> None:
-    files = {path.stem for path in (REPOSITORY / "npuctl/engines").glob("*.py") if not path.stem.startswith("_")}
+    files = {
+        path.stem for path in (REPOSITORY / "npuctl/engines").glob("*.py") if not path.stem.startswith("_")
+    }
     assert set(engines.names()) == files
     assert engines.names() == sorted(engines.names())
 

@@ -69,7 +69,9 @@ def test_an_argument_is_written_as_vllm_spells_it(args: dict[str, Any], words: l
 
 
 @pytest.mark.parametrize("flag", sorted(vllm._OWN_FLAGS))
-@pytest.mark.parametrize("spelling", [lambda f: f, lambda f: f[2:], lambda f: f[2:].replace("-", "_")], ids=["--a-b", "a-b", "a_b"])
+@pytest.mark.parametrize(
+    "spelling", [lambda f: f, lambda f: f[2:], lambda f: f[2:].replace("-", "_")], ids=["--a-b", "a-b", "a_b"]
+)
 def test_what_npuctl_writes_itself_is_refused(flag: str, spelling: Any) -> None:
     (problem,) = problems(args={spelling(flag): 1})
     assert problem.key == f"args.{spelling(flag)}"
@@ -150,7 +152,12 @@ def test_versions_are_compared_as_numbers() -> None:
 
 @pytest.mark.parametrize(
     ("release", "versions"),
-    [("v0.18.0", ["0.18.0"]), ("v0.11.0rc0", ["0.11.0rc3"]), ("v0.10.1rc1", ["0.10.1", "0.10.1.1"]), ("v9", None)],
+    [
+        ("v0.18.0", ["0.18.0"]),
+        ("v0.11.0rc0", ["0.11.0rc3"]),
+        ("v0.10.1rc1", ["0.10.1", "0.10.1.1"]),
+        ("v9", None),
+    ],
 )
 def test_a_release_stands_for_versions_of_vllm(release: str, versions: list[str] | None) -> None:
     assert vllm_versions(release) == versions
@@ -208,8 +215,20 @@ def test_a_310p_gets_float16(dtype: str | None) -> None:
     assert words[words.index("--dtype") + 1] == "float16"
 
 
-@pytest.mark.parametrize(("product", "dtype", "refused"), [(ATLAS_310P, "bfloat16", True), (ATLAS_310P, "float16", False), (ATLAS_310P, "auto", False), (A2, "bfloat16", False), (A3, "float32", False)], ids=str)
-def test_a_dtype_that_a_product_does_not_compute_is_refused(product: Product, dtype: str, refused: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(
+    ("product", "dtype", "refused"),
+    [
+        (ATLAS_310P, "bfloat16", True),
+        (ATLAS_310P, "float16", False),
+        (ATLAS_310P, "auto", False),
+        (A2, "bfloat16", False),
+        (A3, "float32", False),
+    ],
+    ids=str,
+)
+def test_a_dtype_that_a_product_does_not_compute_is_refused(
+    product: Product, dtype: str, refused: bool
+) -> None:
     own = service(args={"dtype": dtype})
     found = ENGINE.seat_problems(own, seat(product))
     assert bool(found) is refused

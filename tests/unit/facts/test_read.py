@@ -80,8 +80,13 @@ def test_a_tool_that_fails_is_an_error_and_no_chips(answer: dict[str, Any], word
 def test_processes_get_the_name_of_their_container() -> None:
     entry = {"pid": 7, "command": "python", "container_id": CONTAINER}
     other = {"pid": 8, "command": "bash", "container_id": ""}
-    facts = read_node(raw(holders=[{**entry, "chip": 3}, {**other, "chip": 4}], listeners=[{**entry, "port": 80}]))
-    assert [(holder.chip, holder.container) for holder in facts.holders] == [(3, "npuctl-prod-chat-0"), (4, "")]
+    facts = read_node(
+        raw(holders=[{**entry, "chip": 3}, {**other, "chip": 4}], listeners=[{**entry, "port": 80}])
+    )
+    assert [(holder.chip, holder.container) for holder in facts.holders] == [
+        (3, "npuctl-prod-chat-0"),
+        (4, ""),
+    ]
     assert (facts.listeners[0].port, facts.listeners[0].container) == (80, "npuctl-prod-chat-0")
 
 
@@ -103,7 +108,9 @@ def test_facts_survive_their_file() -> None:
 
 
 def test_a_newer_file_of_the_same_schema_is_read() -> None:
-    assert ClusterFacts.model_validate({"schema": 1, "nodes": {"n": {"color": "red"}}}).nodes["n"] == NodeFacts()
+    assert (
+        ClusterFacts.model_validate({"schema": 1, "nodes": {"n": {"color": "red"}}}).nodes["n"] == NodeFacts()
+    )
 
 
 def test_one_simulated_node_makes_a_simulated_cluster() -> None:

@@ -44,7 +44,9 @@ def inventory(tmp_path: Path) -> Inventory:
 
 
 @pytest.fixture
-def wait(inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[ReplicaHealth], float]]:
+def wait(
+    inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[list[ReplicaHealth], float]]:
     """Wait for replicas that say one thing after another; the last word is said for ever."""
 
     def run(**script: list[Say]) -> tuple[list[ReplicaHealth], float]:
@@ -102,7 +104,13 @@ def test_what_ended_is_not_waited_for(wait: Wait, state: State) -> None:
 
 def test_a_first_restart_is_the_end(wait: Wait) -> None:
     (found,), seconds = wait(chat_0=[("starting", 0), ("starting", 1), ("ready", 1)])
-    assert (found.state, seconds) == ("starting", 1)
+    assert (found.state, seconds) == ("dead", 1)
+    assert "its process ended 1 times" in found.detail
+
+
+def test_a_restart_long_ago_does_not_matter_once_there_is_a_token(wait: Wait) -> None:
+    (found,), seconds = wait(chat_0=[("ready", 1)])
+    assert (found.state, seconds) == ("ready", 0)
 
 
 @pytest.mark.parametrize("state", ["hung", "degraded", "unreachable"])
@@ -131,7 +139,9 @@ def test_a_change_of_doubt_is_no_good_word(wait: Wait) -> None:
 
 
 def test_each_replica_ends_for_itself(wait: Wait) -> None:
-    found, seconds = wait(chat_0=[("dead", 0)], chat_1=[("starting", 0)] * 5 + [("ready", 0)], chat_2=[("ready", 0)])
+    found, seconds = wait(
+        chat_0=[("dead", 0)], chat_1=[("starting", 0)] * 5 + [("ready", 0)], chat_2=[("ready", 0)]
+    )
     assert [entry.state for entry in found] == ["dead", "ready", "ready"]
     assert seconds == 5
 
@@ -151,14 +161,19 @@ def test_each_node_is_asked_once_for_all_its_replicas(
         assert program.name == "npuctl_health"
         assert seconds > 50
         replicas = [
-            {"name": entry["name"], "deployed": False, "container": None} for entry in requests["node-1"]["replicas"]
+            {"name": entry["name"], "deployed": False, "container": None}
+            for entry in requests["node-1"]["replicas"]
         ]
         data = {"simulated": True, "replicas": list(reversed(replicas))}
         return [Answer("node-2", error="off"), Answer("node-1", data=data)]
 
     monkeypatch.setattr(probe, "ask", ask)
     found = ask_replicas(inventory, [target("a"), target("b", node="node-2"), target("c", keyed)])
-    assert [(entry.replica, entry.state) for entry in found] == [("a", "stopped"), ("b", "unreachable"), ("c", "stopped")]
+    assert [(entry.replica, entry.state) for entry in found] == [
+        ("a", "stopped"),
+        ("b", "unreachable"),
+        ("c", "stopped"),
+    ]
     assert found[0].simulated
     assert found[1].detail == "off"
     (requests,) = asked

@@ -12,7 +12,13 @@ from tests.making import service
 
 SERVICE = service(ready_within_seconds=600, token_within_seconds=30)
 PROBE = load("vllm").token_probe(SERVICE)
-CONTAINER = {"state": "running", "exit_code": 0, "restarts": 0, "restart_policy": "always", "up_seconds": 100.0}
+CONTAINER = {
+    "state": "running",
+    "exit_code": 0,
+    "restarts": 0,
+    "restart_policy": "always",
+    "up_seconds": 100.0,
+}
 OK = {"status": 200, "error": "", "body": "", "seconds": 0.1}
 TOKEN = {**OK, "tokens": 1, "seconds": 0.25}
 NO_PORT = {"status": None, "error": "Connection refused", "body": "", "seconds": 0.0}
@@ -20,7 +26,13 @@ TIME_OUT = {**NO_PORT, "error": "time-out"}
 
 
 def verdict(**seen: Any) -> ReplicaHealth:
-    own: dict[str, Any] = {"name": "chat-0", "deployed": True, "container": CONTAINER, "alive": OK, "token": TOKEN}
+    own: dict[str, Any] = {
+        "name": "chat-0",
+        "deployed": True,
+        "container": CONTAINER,
+        "alive": OK,
+        "token": TOKEN,
+    }
     return judge(own | seen, SERVICE, "node-1", PROBE, simulated=False)
 
 

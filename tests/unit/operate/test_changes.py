@@ -58,23 +58,37 @@ class World:
             unreachable={name: found for name, found in self.facts.unreachable.items() if name in nodes},
         )
 
-    def play(self, _inventory: Inventory, playbook: str, source: dict[str, Any], *_rest: Any, **given: Any) -> Outcome:
+    def play(
+        self,
+        _inventory: Inventory,
+        playbook: str,
+        source: dict[str, Any],
+        _folder: Path,
+        _emit: object,
+        outcome: Outcome,
+        **given: Any,
+    ) -> None:
         assert playbook == "apply.yml"
         hosts = source["all"]["children"]["npuctl_changed"]["hosts"]
         self.played.append({"hosts": hosts, **given})
         self.facts = self.after(self.facts)
-        return self.outcome
+        outcome.failed |= {node: why for node, why in self.outcome.failed.items() if node in hosts}
+        outcome.unreachable |= {node: why for node, why in self.outcome.unreachable.items() if node in hosts}
+        outcome.changed |= self.outcome.changed
+        outcome.cancelled = self.outcome.cancelled
 
-    def steps(self) -> Steps:
+    def steps(self, play: int = -1) -> Steps:
         return [
             (name, step["name"], step["entry"])
-            for name, own in self.played[-1]["hosts"].items()
+            for name, own in self.played[play]["hosts"].items()
             for step in own["npuctl_steps"]
         ]
 
     def ask(self, _inventory: Inventory, targets: Sequence[Target], *_rest: Any) -> list[ReplicaHealth]:
         return [
-            ReplicaHealth(entry.service.name, entry.replica, entry.node, self.states.get(entry.replica, "ready"), "")
+            ReplicaHealth(
+                entry.service.name, entry.replica, entry.node, self.states.get(entry.replica, "ready"), ""
+            )
             for entry in targets
         ]
 
@@ -94,7 +108,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         monkeypatch.setattr(record, "run_playbook", world.play)
         monkeypatch.setattr(deploying, "wait_until_ready", world.ask)
         monkeypatch.setattr(deploying, "ask_replicas", world.ask)
-        monkeypatch.setattr(stopping.time, "sleep", lambda _seconds: None)
+        monkeypatch.setattr(stopping, "_PAUSE_SECONDS", 0.01)
         monkeypatch.setattr(stopping, "_PROOF_SECONDS", 0.05)
         return world
 
@@ -112,7 +126,8 @@ def halted(facts: ClusterFacts) -> ClusterFacts:
         name: found.model_copy(
             update={
                 "containers": [
-                    entry.model_copy(update={"state": "exited", "restart_policy": "no"}) for entry in found.containers
+                    entry.model_copy(update={"state": "exited", "restart_policy": "no"})
+                    for entry in found.containers
                 ],
                 "holders": [],
                 "listeners": [],
@@ -144,6 +159,49 @@ def test_a_second_deploy_does_nothing_and_leaves_no_record(make: Make) -> None:
     assert (done.steps, done.exit_code, world.played, events(world)) == ((), 0, [], [])
 
 
+def changed(make: Make) -> World:
+    """Three replicas that run, and a spec that changes all of them."""
+    world = make(service_data(hosts="serving", replicas=3)).deployed()
+    world.spec = spec_of(service_data(hosts="serving", replicas=3, args={"max-model-len": 4096}))
+    return world
+
+
+def test_one_replica_of_a_service_is_changed_first(make: Make) -> None:
+    world = changed(make)
+    done = deploy(world.folder, world.told.append)
+    assert [[name for _node, name, _entry in world.steps(play)] for play in (0, 1)] == [
+        ["chat-0"],
+        ["chat-2", "chat-1"],
+    ]
+    assert (done.exit_code, done.left_out, len(done.health)) == (0, (), 3)
+
+
+@pytest.mark.parametrize("state", ["dead", "hung", "starting", "degraded", "unreachable"])
+def test_the_others_stay_as_they_are_when_the_first_does_not_come_up(make: Make, state: State) -> None:
+    world = changed(make)
+    world.states = {"chat-0": state}
+    done = deploy(world.folder, world.told.append)
+    assert len(world.played) == 1
+    assert [line.partition(" ")[0] for line in done.left_out] == ["chat-2", "chat-1"]
+    assert done.exit_code in {5, 6}
+
+
+@pytest.mark.parametrize("kind", ["failed", "unreachable"])
+def test_the_others_stay_as_they_are_when_the_first_could_not_be_changed(make: Make, kind: str) -> None:
+    """The old container may still give tokens: that says nothing of the new configuration."""
+    world = changed(make)
+    setattr(world.outcome, kind, {"node-1": "boom"})
+    deploy(world.folder, world.told.append)
+    assert len(world.played) == 1
+
+
+def test_check_mode_shows_all_waves_at_once(make: Make) -> None:
+    world = changed(make)
+    deploy(world.folder, world.told.append, dry_run=True)
+    assert len(world.played) == 1
+    assert len(world.steps()) == 3
+
+
 def test_check_mode_asks_for_no_token(make: Make) -> None:
     world = make()
     done = deploy(world.folder, world.told.append, dry_run=True)
@@ -169,7 +227,10 @@ def test_an_error_of_another_service_does_not_refuse_the_one_that_is_meant(make:
 
 
 def test_only_a_service_or_some_nodes(make: Make) -> None:
-    pair = [service_data("a", hosts="serving", replicas=2), service_data("a-b", hosts="serving", replicas=2, port=9000)]
+    pair = [
+        service_data("a", hosts="serving", replicas=2),
+        service_data("a-b", hosts="serving", replicas=2, port=9000),
+    ]
     world = make(*pair)
     deploy(world.folder, world.told.append, service="a")
     assert [name for _node, name, _entry in world.steps()] == ["a-0", "a-1"]

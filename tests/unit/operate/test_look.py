@@ -41,7 +41,9 @@ def test_facts_that_are_not_there_are_refused(tmp_path: Path) -> None:
         read_facts(str(tmp_path / "facts.json"))
 
 
-def test_a_node_that_the_file_does_not_have_is_unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_the_file_does_not_have_is_unreachable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = spec_of(service_data(hosts="serving", replicas=2))
     inventory = inventory_of(tmp_path, spec, "node-1", "node-2")
     monkeypatch.setattr(looking, "load_inventory", lambda _folder: inventory)
@@ -77,7 +79,9 @@ def test_expected_replicas_are_those_of_the_plan(tmp_path: Path) -> None:
     facts = facts_of(n1=node(), n2=node())
     targets = expected_replicas(inventory_of(tmp_path, spec, "n1", "n2"))
     assert targets == [target_of(spec, replica) for replica in plan_of(spec, facts).replicas]
-    assert [wish.name for wish in wishes(spec, {"a": ["n1", "n2"], "b": ["n2"]})] == [t.replica for t in targets]
+    assert [wish.name for wish in wishes(spec, {"a": ["n1", "n2"], "b": ["n2"]})] == [
+        t.replica for t in targets
+    ]
 
 
 def test_expected_replicas_of_one_service(tmp_path: Path) -> None:

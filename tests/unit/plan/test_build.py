@@ -65,7 +65,7 @@ def test_the_seeds_container_for_an_a3_over_all_dies() -> None:
     assert made.env["ASCEND_VISIBLE_DEVICES"] == ",".join(str(number) for number in range(16))
     assert made.env["PYTORCH_NPU_ALLOC_CONF"] == "max_split_size_mb:256"
     assert made.argv[-2:] == ("--tensor-parallel-size", "16")
-    assert ("--port", "8004") == made.argv[made.argv.index("--port") :][:2]
+    assert made.argv[made.argv.index("--port") :][:2] == ("--port", "8004")
 
 
 def test_a_container_gets_its_chips_and_no_others() -> None:
@@ -101,7 +101,9 @@ def test_shared_memory_and_grace_are_those_of_the_spec() -> None:
 
 def test_the_labels_tell_the_next_look_what_runs() -> None:
     made = container(name="chat")
-    assert {key: made.labels[f"npuctl.{key}"] for key in ("cluster", "service", "replica", "engine", "port")} == {
+    assert {
+        key: made.labels[f"npuctl.{key}"] for key in ("cluster", "service", "replica", "engine", "port")
+    } == {
         "cluster": "prod",
         "service": "chat",
         "replica": "0",
@@ -146,9 +148,9 @@ def test_the_text_of_secrets_is_sorted_and_quoted() -> None:
 def test_another_secret_is_another_configuration() -> None:
     data = service_data(api_key={"secret": "key"})
     hashes = {
-        plan_of(spec_of(data), facts_of(node_1=node()), secrets={"key": value}).replicas[0].container.labels[
-            "npuctl.config"
-        ]
+        plan_of(spec_of(data), facts_of(node_1=node()), secrets={"key": value})
+        .replicas[0]
+        .container.labels["npuctl.config"]
         for value in ("a", "b")
     }
     assert len(hashes) == 2
@@ -166,7 +168,11 @@ def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:
         ({"version": "v9"}, "services[0].version", "unknown vllm-ascend release 'v9'"),
         ({"args": {"port": 1}}, "services[0].args.port", "npuctl writes --port itself"),
         ({"api_key": {"secret": "nope"}}, "services[0]", "the secret 'nope' is not in the inventory"),
-        ({"secret_env": {"A": {"secret": "nope"}}}, "services[0]", "the secret 'nope' is not in the inventory"),
+        (
+            {"secret_env": {"A": {"secret": "nope"}}},
+            "services[0]",
+            "the secret 'nope' is not in the inventory",
+        ),
         ({"topology": {"nodes_per_replica": 2}}, "topology.nodes_per_replica", "cannot be deployed yet"),
     ],
 )

@@ -17,7 +17,9 @@ MODEL = "/data/models/Qwen3-0.6B"
 
 
 def findings(product: str = "a2", spec: dict[str, Any] | None = None, **changes: Any) -> list[Finding]:
-    return list(plan_of(spec_of(service_data(**(spec or {}))), facts_of(node_1=node(product, **changes))).findings)
+    return list(
+        plan_of(spec_of(service_data(**(spec or {}))), facts_of(node_1=node(product, **changes))).findings
+    )
 
 
 def broken(**changes: Any) -> list[Any]:
@@ -55,7 +57,9 @@ def test_a_finding_of_a_node(identity: str, severity: str, npu: int | None, chan
     assert finding.remedy
 
 
-@pytest.mark.parametrize(("health", "severity"), [("Warning", "warning"), ("Alarm", "error"), ("Critical", "error")])
+@pytest.mark.parametrize(
+    ("health", "severity"), [("Warning", "warning"), ("Alarm", "error"), ("Critical", "error")]
+)
 def test_the_health_of_a_written_chip(health: str, severity: str) -> None:
     (finding,) = findings(spec={"chips": [0]}, chips=broken(health=health))
     assert (finding.id, finding.severity, finding.npu) == ("npu.health", severity, 0)
@@ -95,7 +99,9 @@ def test_a_port_held_by_a_container_is_named() -> None:
 
 
 def test_a_missing_image_is_not_claimed_where_docker_is_silent() -> None:
-    assert {finding.id for finding in findings(images=[], docker=DockerFacts(error="down"))} == {"docker.engine"}
+    assert {finding.id for finding in findings(images=[], docker=DockerFacts(error="down"))} == {
+        "docker.engine"
+    }
 
 
 def test_a_cache_may_be_absent_for_it_is_made() -> None:

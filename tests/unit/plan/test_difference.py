@@ -9,7 +9,17 @@ import pytest
 from npuctl.facts.model import ClusterFacts, ContainerFacts, DockerFacts, FileFacts, NodeFacts
 from npuctl.plan.difference import DEFAULT_GRACE_SECONDS, step_for_container
 from npuctl.plan.model import Plan
-from tests.making import actions, after_apply, container_of, facts_of, node, plan_of, root_files, service_data, spec_of
+from tests.making import (
+    actions,
+    after_apply,
+    container_of,
+    facts_of,
+    node,
+    plan_of,
+    root_files,
+    service_data,
+    spec_of,
+)
 
 SECRET = {"api_key": {"secret": "key"}}
 SECRETS = {"key": "s3cret"}
@@ -171,7 +181,9 @@ def test_a_step_for_what_is_there_takes_its_own_grace() -> None:
     there = container_of(plan.replicas[0])
     assert step_for_container("node-1", there, "stop", "prod").stop_grace_seconds == 77
     unreadable = ContainerFacts(name="x", id="", image="", state="running", spec="?")
-    assert step_for_container("node-1", unreadable, "stop", "prod").stop_grace_seconds == DEFAULT_GRACE_SECONDS
+    assert (
+        step_for_container("node-1", unreadable, "stop", "prod").stop_grace_seconds == DEFAULT_GRACE_SECONDS
+    )
 
 
 def test_a_node_of_another_product_is_planned_for_itself() -> None:

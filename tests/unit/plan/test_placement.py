@@ -7,7 +7,17 @@ import pytest
 from npuctl.facts.model import HolderFacts
 from npuctl.plan.model import Plan
 from npuctl.plan.placement import chips_of_label
-from tests.making import actions, after_apply, chips, container_of, facts_of, node, plan_of, service_data, spec_of
+from tests.making import (
+    actions,
+    after_apply,
+    chips,
+    container_of,
+    facts_of,
+    node,
+    plan_of,
+    service_data,
+    spec_of,
+)
 
 
 def seats(plan: Plan) -> dict[str, tuple[str, tuple[int, ...], int]]:

@@ -13,7 +13,9 @@ from tests.making import chips, container_of, facts_of, node, plan_of, service_d
 
 
 def ours() -> ContainerFacts:
-    plan = plan_of(spec_of(service_data(chips=[1, 2], topology={"tensor_parallel": 2})), facts_of(node_1=node()))
+    plan = plan_of(
+        spec_of(service_data(chips=[1, 2], topology={"tensor_parallel": 2})), facts_of(node_1=node())
+    )
     return container_of(plan.replicas[0])
 
 

@@ -27,7 +27,9 @@ def write(folder: Path, hosts: Any, spec: str | None = None) -> None:
     everything = folder / "group_vars/all"
     everything.mkdir(parents=True, exist_ok=True)
     (everything / "cluster.yml").write_text(spec or cluster_text(service_data()), encoding="utf-8")
-    (folder / "hosts.yml").write_text(hosts if isinstance(hosts, str) else yaml.safe_dump(hosts), encoding="utf-8")
+    (folder / "hosts.yml").write_text(
+        hosts if isinstance(hosts, str) else yaml.safe_dump(hosts), encoding="utf-8"
+    )
 
 
 def with_vars(folder: Path, **variables: Any) -> Inventory:
@@ -54,7 +56,11 @@ def vault(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def test_groups_and_ranges(folder: Path) -> None:
-    hosts = {"a2": {"hosts": {"node-[1:3]": {}}}, "serving": {"children": {"a2": None}}, "spare": {"hosts": {"x": {}}}}
+    hosts = {
+        "a2": {"hosts": {"node-[1:3]": {}}},
+        "serving": {"children": {"a2": None}},
+        "spare": {"hosts": {"x": {}}},
+    }
     write(folder, hosts)
     found = load_inventory(folder)
     assert sorted(found.hosts) == ["node-1", "node-2", "node-3", "x"]
@@ -65,7 +71,9 @@ def test_groups_and_ranges(folder: Path) -> None:
 
 def test_an_ini_file_does_as_well(folder: Path) -> None:
     (folder / "hosts.yml").unlink()
-    (folder / "hosts").write_text("[serving]\nnode-1 ansible_host=192.0.2.1 ansible_port=2222\n", encoding="utf-8")
+    (folder / "hosts").write_text(
+        "[serving]\nnode-1 ansible_host=192.0.2.1 ansible_port=2222\n", encoding="utf-8"
+    )
     host = load_inventory(folder).hosts["node-1"]
     assert (host.address, host.port) == ("192.0.2.1", 2222)
 
@@ -112,7 +120,9 @@ def test_a_python_to_be_discovered_is_python3(folder: Path, value: str) -> None:
     assert with_vars(folder, ansible_python_interpreter=value).hosts["node-1"].python == "python3"
 
 
-@pytest.mark.parametrize(("value", "truth"), [("yes", True), ("true", True), (True, True), ("no", False), (0, False)])
+@pytest.mark.parametrize(
+    ("value", "truth"), [("yes", True), ("true", True), (True, True), ("no", False), (0, False)]
+)
 def test_become_in_all_its_spellings(folder: Path, value: object, truth: bool) -> None:  # noqa: FBT001
     assert with_vars(folder, ansible_become=value).hosts["node-1"].become is truth
 
@@ -139,7 +149,9 @@ def test_another_connection_is_refused(folder: Path) -> None:
         "-o ProxyCommand='ssh -o StrictHostKeyChecking=no gate'",
     ],
 )
-@pytest.mark.parametrize("variable", ["ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args"])
+@pytest.mark.parametrize(
+    "variable", ["ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args"]
+)
 def test_nothing_turns_the_check_of_host_keys_off(folder: Path, variable: str, args: str) -> None:
     """ansible_ssh_args too: in a play it takes the place of the options that npuctl gives."""
     with pytest.raises(UsageError, match="host keys"):

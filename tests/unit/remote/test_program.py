@@ -38,7 +38,10 @@ def test_a_program_has_the_sources_of_all_that_it_imports(name: str) -> None:
 
 def test_modules_see_each_other_under_their_ansible_names() -> None:
     tool = ("ansible.module_utils.tool", "VALUE = 41\n")
-    main = ("main", "from ansible.module_utils import tool\ndef collect(r):\n    return tool.VALUE + r['x']\n")
+    main = (
+        "main",
+        "from ansible.module_utils import tool\ndef collect(r):\n    return tool.VALUE + r['x']\n",
+    )
     assert run(Program("main", (tool, main)), {"x": 1}) == 42
 
 
@@ -65,7 +68,17 @@ def test_facts_by_bootstrap_are_facts_by_import(library_module: Any, tmp_path: A
     request = {"cluster": "prod", "root": str(tmp_path / "prod"), "paths": ["/", "/nowhere"]}
     here = library_module("npuctl_facts").collect(request)
     there = run(load_program("npuctl_facts"), request)
-    steady = ("hostname", "os", "kernel", "architecture", "boot_id", "files", "clusters", "paths", "memory_total_mb")
+    steady = (
+        "hostname",
+        "os",
+        "kernel",
+        "architecture",
+        "boot_id",
+        "files",
+        "clusters",
+        "paths",
+        "memory_total_mb",
+    )
     assert {key: there[key] for key in steady} == {key: here[key] for key in steady}
     assert set(there) == set(here)
 
@@ -76,7 +89,9 @@ def test_what_nodes_answer_becomes_facts_in_order(monkeypatch: pytest.MonkeyPatc
     raw = {"hostname": "x", "npu_smi": {"rc": 1, "stdout": "", "stderr": "no"}}
     asked: dict[str, Any] = {}
 
-    def ask(_inventory: Inventory, _program: Program, requests: dict[str, Any], *, seconds: float) -> list[Answer]:
+    def ask(
+        _inventory: Inventory, _program: Program, requests: dict[str, Any], *, seconds: float
+    ) -> list[Answer]:
         asked.update(requests)
         return [Answer("c", error="off", hint="on"), Answer("a", data=raw), Answer("b", data=raw)]
 

@@ -6,14 +6,15 @@ import dataclasses
 import json
 import os
 import shlex
+import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from npuctl.errors import UsageError
-from npuctl.remote import ssh
 from npuctl.remote.inventory import Host, Inventory
 from npuctl.remote.program import Program
 from npuctl.remote.ssh import ask, command, explain, options
@@ -41,7 +42,7 @@ def local(inventory: Inventory, *names: str, **changes: Any) -> Inventory:
 
 
 def pairs(argv: list[str]) -> dict[str, str]:
-    return dict(word.split("=", 1) for flag, word in zip(argv, argv[1:], strict=False) if flag == "-o")
+    return dict(word.split("=", 1) for flag, word in pairwise(argv) if flag == "-o")
 
 
 def test_host_keys_are_checked_in_every_command(inventory: Inventory) -> None:
@@ -169,7 +170,7 @@ def test_a_failure_of_the_program_is_not_blamed_on_ssh(code: int, text: str) -> 
 
 
 def test_nodes_are_asked_and_answer(inventory: Inventory) -> None:
-    asked = {"a": {"x": 1}, "b": {"x": "ü"}}
+    asked: dict[str, dict[str, Any]] = {"a": {"x": 1}, "b": {"x": "ü"}}
     answers = {answer.node: answer for answer in ask(local(inventory, "a", "b"), ECHO, asked, seconds=20)}
     assert {name: answer.data["got"] for name, answer in answers.items()} == asked
     assert not any(answer.error for answer in answers.values())
@@ -203,7 +204,11 @@ def test_a_python_that_is_not_there_is_an_error(inventory: Inventory) -> None:
 def test_the_password_goes_to_sudo_alone(
     inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake(tmp_path, monkeypatch, "read line\nprintf %s \"$line\" > $HOME/got\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n")
+    fake(
+        tmp_path,
+        monkeypatch,
+        'read line\nprintf %s "$line" > $HOME/got\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n',
+    )
     here = local(inventory, "a", become=True, become_password=PASSWORD)
     (answer,) = ask(here, ECHO, {"a": {"x": 1}}, seconds=20)
     assert (answer.error, answer.data) == ("", {"got": {"x": 1}})
@@ -214,7 +219,7 @@ def test_a_sudo_that_needs_no_password_does_not_spoil_the_request(
     inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NOPASSWD, or already root: sudo reads nothing, and the password stands before the request."""
-    fake(tmp_path, monkeypatch, "while [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n")
+    fake(tmp_path, monkeypatch, 'while [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
     here = local(inventory, "a", become=True, become_password=PASSWORD)
     (answer,) = ask(here, ECHO, {"a": {"x": 1}}, seconds=20)
     assert (answer.error, answer.data) == ("", {"got": {"x": 1}})
@@ -235,7 +240,7 @@ def test_the_request_is_no_argument(inventory: Inventory, monkeypatch: pytest.Mo
         seen.append((argv, given))
         raise OSError("stop here")
 
-    monkeypatch.setattr(ssh.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     list(ask(inventory, ECHO, {"node-1": {"api_key": "s3cret"}}, seconds=3))
     ((argv, given),) = seen
     assert "s3cret" not in " ".join(argv)

@@ -56,9 +56,18 @@ def test_what_says_nothing_of_a_task_is_passed_over(given: dict[str, Any]) -> No
     ("result", "message"),
     [
         ({"msg": "boom"}, "boom"),
-        ({"argument_errors": ["a is missing", "b is wrong"], "msg": "Validation failed"}, "a is missing; b is wrong"),
+        (
+            {"argument_errors": ["a is missing", "b is wrong"], "msg": "Validation failed"},
+            "a is missing; b is wrong",
+        ),
         ({"done": ["created", "started"]}, "created, started"),
-        ({"results": [{"failed": True, "msg": "x"}, {"msg": "fine"}, {"failed": True}], "msg": "All items"}, "x; failed"),
+        (
+            {
+                "results": [{"failed": True, "msg": "x"}, {"msg": "fine"}, {"failed": True}],
+                "msg": "All items",
+            },
+            "x; failed",
+        ),
         ({"censored": "the output has been hidden"}, "hidden: it concerns a secret"),
         ({"censored": "hidden", "msg": "s3cret"}, "hidden: it concerns a secret"),
         ({}, ""),

@@ -44,7 +44,9 @@ def test_the_source_is_json_and_holds_no_secret() -> None:
 def test_the_variables_of_a_start() -> None:
     made = plan()
     variables = step_variables(made.steps[0], "prod")
-    assert {key: variables[key] for key in ("name", "engine", "entry", "cluster", "container", "directory")} == {
+    assert {
+        key: variables[key] for key in ("name", "engine", "entry", "cluster", "container", "directory")
+    } == {
         "name": "chat-0",
         "engine": "vllm",
         "entry": "start",
@@ -71,13 +73,16 @@ def test_removals_come_first() -> None:
     there = after_apply(plan_of(spec_of(service_data("old", port=9000)), before), before)
     steps = plan_of(spec_of(service_data("new")), there).changes
     entries = [
-        entry["entry"] for entry in hosts(inventory_source(tuple(reversed(steps)), "prod"))["node-1"]["npuctl_steps"]
+        entry["entry"]
+        for entry in hosts(inventory_source(tuple(reversed(steps)), "prod"))["node-1"]["npuctl_steps"]
     ]
     assert entries == ["remove", "start"]
 
 
 def test_a_folder_without_a_container_is_only_removed() -> None:
-    files = root_files() | {"/etc/npuctl/prod/old-0": FileFacts(kind="directory", mode="0750", owner="root:root")}
+    files = root_files() | {
+        "/etc/npuctl/prod/old-0": FileFacts(kind="directory", mode="0750", owner="root:root")
+    }
     steps = plan_of(spec_of(service_data()), facts_of(node_1=node(files=files))).changes
     found = hosts(inventory_source(steps, "prod"))["node-1"]
     assert [entry["name"] for entry in found["npuctl_steps"]] == ["chat-0"]
@@ -94,7 +99,9 @@ LOOKUP = "{{ lookup('pipe', 'touch /tmp/owned') }}"
 
 def test_what_a_node_says_is_no_template() -> None:
     """Labels and folder names come from the node; Ansible would run such text on the controller."""
-    found = ContainerFacts(name=LOOKUP, id="", image="", state="running", engine="vllm", service=LOOKUP, spec="{}")
+    found = ContainerFacts(
+        name=LOOKUP, id="", image="", state="running", engine="vllm", service=LOOKUP, spec="{}"
+    )
     step = step_for_container("node-1", found, "remove", "prod")
     source = inventory_source((step,), "prod", {"node-1": [f"/etc/npuctl/{LOOKUP}"]})
     assert rendered(source["all"]["children"]["npuctl_changed"]["hosts"]["node-1"], step) == []
@@ -113,7 +120,9 @@ def rendered(value: Any, step: Any, path: str = "") -> list[str]:
 
 def test_an_engine_that_a_node_made_up_names_no_role() -> None:
     """include_role would look for engine_x/../../tmp/y."""
-    found = ContainerFacts(name="a", id="", image="", state="running", engine="x/../../../tmp/y", service="chat")
+    found = ContainerFacts(
+        name="a", id="", image="", state="running", engine="x/../../../tmp/y", service="chat"
+    )
     step = step_for_container("node-1", found, "remove", "prod")
-    with pytest.raises(NpuctlError, match="x/../../../tmp/y"):
+    with pytest.raises(NpuctlError, match=r"x/\.\./\.\./\.\./tmp/y"):
         inventory_source((step,), "prod")

@@ -87,7 +87,10 @@ def test_chips_must_be_a_multiple_of_what_a_replica_needs() -> None:
 
 
 def test_all_mistakes_come_at_once() -> None:
-    text = GOOD.replace("name: prod", "name: Prod").replace("hosts: serving", "host: serving") + "      port: 0\n"
+    text = (
+        GOOD.replace("name: prod", "name: Prod").replace("hosts: serving", "host: serving")
+        + "      port: 0\n"
+    )
     where = " ".join(problem.where for problem in problems_of(text))
     for key in ("name", "services[0].host", "services[0].hosts", "services[0].port"):
         assert f"npuctl_cluster.{key}" in where
@@ -136,7 +139,9 @@ def test_hosts_of_a_wrong_kind_are_one_problem() -> None:
 
 @pytest.mark.parametrize("group", ["serving", "npu_nodes", "npu-nodes", "A2", "rack_1.b"])
 def test_hosts_may_be_any_group_name_that_ansible_takes(group: str) -> None:
-    assert parse_cluster(GOOD.replace("hosts: serving", f"hosts: {group}"), file=FILE).services[0].hosts == group
+    assert (
+        parse_cluster(GOOD.replace("hosts: serving", f"hosts: {group}"), file=FILE).services[0].hosts == group
+    )
 
 
 def test_a_key_that_stands_twice_is_refused() -> None:
@@ -234,7 +239,9 @@ def test_a_path_is_written_as_people_write_it() -> None:
     assert dotted(("npuctl_cluster", "services", 0, "model", "id")) == "npuctl_cluster.services[0].model.id"
 
 
-@pytest.mark.parametrize("folder", sorted((Path(__file__).parents[3] / "inventories").glob("example-*")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "folder", sorted((Path(__file__).parents[3] / "inventories").glob("example-*")), ids=lambda p: p.name
+)
 def test_the_examples_are_read(folder: Path) -> None:
     file = folder / "group_vars/all/cluster.yml"
     assert parse_cluster(file.read_text(encoding="utf-8"), file=str(file)).name == folder.name
