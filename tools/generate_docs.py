@@ -128,7 +128,7 @@ def spec_page(language: str) -> Page:
     """docs/reference/spec.md, from the JSON Schema."""
     definitions = cluster_schema()["$defs"]
     keys = {f"{kind}.{key}" for kind in definitions for key in definitions[kind].get("properties", {})}
-    if keys != set(_EXAMPLES) or set(definitions) != set(_KINDS):
+    if keys != set(_EXAMPLES) or set(definitions) - {"JsonValue"} != set(_KINDS):
         raise SystemExit(f"tools/generate_docs.py: mend _EXAMPLES, _KINDS: {sorted(keys ^ set(_EXAMPLES))}")
     lines = [
         _translate(

@@ -133,7 +133,8 @@ def _roll(
         if not dry_run:
             seen = _verify(view, steps, change.outcome, emit)
             health += seen
-            failed |= {entry.service for entry in seen if entry.state != "ready"}
+            lost = {*change.outcome.failed, *change.outcome.unreachable}
+            failed |= {entry.service for entry in seen if entry.state != "ready" or entry.node in lost}
     return health, tuple(kept)
 
 

@@ -175,11 +175,18 @@ def _unlock_vault(loader: Any) -> None:
     path = os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE")
     if not path:
         return
-    from ansible.parsing.vault import get_file_vault_secret  # noqa: PLC0415
+    from ansible.parsing.vault import VaultSecretsContext, get_file_vault_secret  # noqa: PLC0415
 
     secret = get_file_vault_secret(filename=str(Path(path).expanduser()), loader=loader)
     secret.load()
-    loader.set_vault_secrets([("default", secret)])
+    secrets = [("default", secret)]
+    loader.set_vault_secrets(secrets)
+    # A single value after !vault is decrypted when it is read, with the secrets of the process.
+    context = VaultSecretsContext.current(optional=True)
+    if context is None:
+        VaultSecretsContext.initialize(VaultSecretsContext(secrets))
+    else:
+        context.secrets[:] = secrets
 
 
 def _host(name: str, own: Mapping[str, Any]) -> Host:

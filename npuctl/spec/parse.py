@@ -65,13 +65,18 @@ def parse_cluster(text: str, *, file: str) -> ClusterSpec:
         SpecError: with every problem found, each with line, key path, value and hint.
     """
     try:
+        return _parse(text, file)
+    except RecursionError:
+        raise SpecError([Problem(file, "not valid YAML: nested too deep")]) from None
+
+
+def _parse(text: str, file: str) -> ClusterSpec:
+    try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SpecError([Problem(f"{file}:{line}", f"not valid YAML: {error.problem}")]) from None
-    except RecursionError:
-        raise SpecError([Problem(file, "not valid YAML: nested too deep")]) from None
     except (yaml.YAMLError, ValueError, KeyError, AttributeError) as error:
         # PyYAML lets errors of its own constructors through: 2024-13-40 is a ValueError of datetime.
         raise SpecError([Problem(file, f"not valid YAML: {error}")]) from None

@@ -65,7 +65,6 @@ def test_the_wheel_holds_all_that_is_not_python_and_nothing_private(wheel: list[
     wanted += [str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "npuctl/data").rglob("*.json")]
     wanted += [
         "npuctl/_content/ansible.cfg",
-        "npuctl/_content/inventories/example-a2/hosts.yml",
         "npuctl/__main__.py",
     ]
     private = ("/.ssh/", "/.npuctl/", "id_ed25519", "vault.yml", "__pycache__")

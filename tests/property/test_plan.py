@@ -245,7 +245,7 @@ def test_odd_nodes_are_planned_and_told_without_a_crash(
     applied = Applied(View(inventory, facts, plan), plan.changes)
     for text in (
         plan_text(plan),
-        plan_text(replace(plan, unreachable={"x": ""})),
+        plan_text(replace(plan, unreachable={"x": Unreachable(reason="")})),
         findings_text(plan, 3),
         facts_text(facts),
     ):

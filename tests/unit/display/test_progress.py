@@ -121,7 +121,7 @@ def test_a_live_display_keeps_lines_and_redraws_one(monkeypatch: pytest.MonkeyPa
 def test_the_display_fits_the_terminal(
     monkeypatch: pytest.MonkeyPatch,
     environment: dict[str, str],
-    terminal: bool,
+    terminal: bool,  # noqa: FBT001
     kind: type,
 ) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)

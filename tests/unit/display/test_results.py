@@ -67,7 +67,7 @@ def test_a_plan_with_nothing_to_do() -> None:
 
 
 def test_findings_and_silent_nodes_are_in_the_plan() -> None:
-    made = replace(plan(chips=[99]), unreachable={"node-9": "off"})
+    made = replace(plan(chips=[99]), unreachable={"node-9": Unreachable(reason="off", hint="turn it on")})
     text = plan_text(made)
     assert "node-9 is unreachable: off; nothing is planned for it" in text
     assert "error place.conflict · node-1 NPU 99" in text
@@ -95,7 +95,7 @@ def test_a_long_difference_is_cut() -> None:
 
 def test_findings_are_counted() -> None:
     made = plan_of(spec_of(service_data()), facts_of(node_1=node(images=[], free_bytes={"/": 0})))
-    assert findings_text(made, 1).endswith("1 nodes checked: 1 errors, 1 warnings")
+    assert findings_text(made, 1).endswith("nodes checked: 1 of 1; 1 errors, 1 warnings")
 
 
 def test_health_in_words() -> None:
@@ -129,12 +129,12 @@ def test_a_start_that_may_do_nothing_does_not_say_that_all_is_well(tmp_path: Pat
 
 
 def test_a_deploy_that_went_wrong(tmp_path: Path) -> None:
-    made = replace(plan(), unreachable={"node-9": "off"})
+    made = replace(plan(), unreachable={"node-9": Unreachable(reason="off", hint="turn it on")})
     outcome = Outcome(failed={"node-1": "Run: boom"}, unreachable={"node-2": "gone"})
     done = applied(tmp_path, made, made.steps, outcome=outcome, health=(DEAD,))
     text = applied_text(done)
     assert "FAILED node-1: Run: boom" in text
-    assert "UNREACHABLE node-2: gone; what runs there is as it was" in text
+    assert "UNREACHABLE node-2: gone; it was lost on the way" in text
     assert "UNREACHABLE node-9: off" in text
     assert "chat: dead (0 of 1 replicas ready)" in text
     data = applied_result(done)

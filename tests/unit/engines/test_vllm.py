@@ -227,7 +227,9 @@ def test_a_310p_gets_float16(dtype: str | None) -> None:
     ids=str,
 )
 def test_a_dtype_that_a_product_does_not_compute_is_refused(
-    product: Product, dtype: str, refused: bool
+    product: Product,
+    dtype: str,
+    refused: bool,  # noqa: FBT001
 ) -> None:
     own = service(args={"dtype": dtype})
     found = ENGINE.seat_problems(own, seat(product))

@@ -127,7 +127,9 @@ def test_a_doubtful_one_may_come_round(wait: Wait, state: State) -> None:
 
 
 def test_the_patience_begins_anew_after_a_good_word(wait: Wait) -> None:
-    script: list[Say] = [("hung", 0)] * 15 + [("starting", 0)] + [("degraded", 0)] * 15 + [("ready", 0)]
+    hung: list[Say] = [("hung", 0)] * 15
+    degraded: list[Say] = [("degraded", 0)] * 15
+    script: list[Say] = [*hung, ("starting", 0), *degraded, ("ready", 0)]
     (found,), _seconds = wait(chat_0=script)
     assert found.state == "ready"
 

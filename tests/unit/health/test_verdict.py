@@ -53,8 +53,8 @@ def answered(**token: Any) -> dict[str, Any]:
     [
         ({}, "ready", "a token in 0.25 s"),
         ({"container": None, "deployed": False}, "stopped", "not deployed"),
-        ({"container": None}, "dead", "the container is gone"),
-        ({"container": None, "engine_error": "no socket"}, "dead", "no socket"),
+        ({"container": None}, "dead", "the container is not there"),
+        ({"container": None, "engine_error": "no socket"}, "unreachable", "no socket"),
         (not_running(restart_policy="no", exit_code=143), "stopped", "exit code 143"),
         (not_running(exit_code=0), "dead", "the container is exited (exit code 0)"),
         (not_running(state="created"), "dead", "the container is created"),

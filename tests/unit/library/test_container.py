@@ -175,7 +175,11 @@ def test_a_container_of_others_is_not_touched(
 @pytest.mark.parametrize("state", ["started", "stopped", "absent"])
 @pytest.mark.parametrize("there", [False, True])
 def test_check_mode_changes_nothing(
-    engine: Engine, act: Act, tmp_path: Path, state: str, there: bool
+    engine: Engine,
+    act: Act,
+    tmp_path: Path,
+    state: str,
+    there: bool,  # noqa: FBT001
 ) -> None:
     if there:
         running(engine, labels=LABELS | {"npuctl.config": "old"})

@@ -221,7 +221,7 @@ def test_groups_and_lists_resolve_in_order() -> None:
 def test_a_node_that_did_not_answer_has_no_steps_and_is_named() -> None:
     facts = ClusterFacts(nodes={"node-1": node()}, unreachable={"node-2": Unreachable(reason="off")})
     plan = plan_of(spec_of(service_data(hosts=["node-1", "node-2"], replicas=2)), facts)
-    assert plan.unreachable == {"node-2": "off"}
+    assert plan.unreachable == {"node-2": Unreachable(reason="off")}
     assert {step.node for step in plan.steps} == {"node-1"}
 
 

@@ -51,7 +51,7 @@ def test_every_key_says_what_it_means() -> None:
     silent = [
         f"{name}.{key}"
         for name, model in schema["$defs"].items()
-        for key, value in model["properties"].items()
+        for key, value in model.get("properties", {}).items()
         if not value.get("description") and "$ref" not in value
     ]
     assert silent == []
