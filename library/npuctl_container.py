@@ -195,7 +195,10 @@ def pull(image):
     query = {"fromImage": image}
     if "@" not in image and ":" not in image.rsplit("/", 1)[-1]:
         query["tag"] = "latest"
-    raw = docker.call("POST", "/images/create", query=query, timeout=PULL_SECONDS)
+    try:
+        raw = docker.call("POST", "/images/create", query=query, timeout=PULL_SECONDS)
+    except docker.DockerError as error:
+        raise docker.DockerError(f"cannot pull {image}: {error}") from error
     lines = raw.decode("utf-8", "replace").splitlines() if isinstance(raw, bytes) else [json.dumps(raw)]
     for line in lines:
         message = json.loads(line) if line.strip() else {}

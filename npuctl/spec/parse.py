@@ -162,6 +162,9 @@ def _problem(item: dict[str, Any], lines: Mapping[Path, int], file: str) -> Prob
         return Problem(where, "this key is missing")
     if kind == "string_pattern_mismatch":
         return Problem(where, f"{found!r} does not fit", f"it must match {item['ctx']['pattern']}")
+    if kind == "model_type":
+        keys = ", ".join(_known_keys(item["loc"]))
+        return Problem(where, f"{found!r} does not fit", f"write a mapping with the keys: {keys}")
     message = item["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(found, dict | list) else f" (found {found!r})"
     return Problem(where, f"{message[:1].lower()}{message[1:]}{shown}")

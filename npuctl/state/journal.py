@@ -54,6 +54,9 @@ def begin_run(state: Path, verb: str, details: Mapping[str, Any]) -> Run:
     runs.mkdir(mode=0o700, parents=True, exist_ok=True)
     for old in sorted(runs.iterdir())[: -KEPT_RUNS or None]:
         shutil.rmtree(old, ignore_errors=True)
+    for killed in runs.glob("*/runner"):
+        # ansible-runner keeps the whole environment there; a run that ends by itself takes it away.
+        shutil.rmtree(killed, ignore_errors=True)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     run = Run(f"{stamp}-{verb}-{secrets.token_hex(2)}", verb, runs, state / "journal.jsonl")
     run = Run(run.id, verb, runs / run.id, run.journal)

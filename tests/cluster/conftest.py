@@ -274,6 +274,22 @@ class Cluster:
         self._running.append(Running(" ".join(["npuctl", verb, *words]), process, out, err, self._checked))
         return self._running[-1]
 
+    def begin_piped(self, verb: str, *words: str) -> subprocess.Popen[bytes]:
+        """Start a verb whose output is read as it comes; it is ended when the test ends."""
+        argv = [str(NPUCTL), verb, str(self.inventory), *words]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            env=self.environment(),
+            start_new_session=True,
+        )
+        nowhere = self.work / "none"
+        self._running.append(Running(verb, process, nowhere, nowhere, self._checked))
+        return process
+
     def environment(self) -> dict[str, str]:
         """Nothing of npuctl's or Ansible's own settings here; home, temporary files and sockets of its own."""
         kept = {

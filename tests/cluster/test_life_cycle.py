@@ -104,6 +104,23 @@ def test_from_nothing_to_tokens_to_nothing(cluster: Cluster) -> None:
     assert not [line for line in cluster.journal() if line["event"] in {"failed", "interrupted"}]
 
 
+def test_logs_end_quietly_when_their_reader_goes_away(cluster: Cluster) -> None:
+    cluster.write(cluster.service(hosts="serving", replicas=3))
+    cluster.run("deploy")
+    for words in (["--tail", "1000"], ["--tail", "10", "--follow"]):
+        logs = cluster.begin_piped("logs", *words)
+        assert logs.stdout is not None
+        assert logs.stderr is not None
+        with logs:
+            assert LINE.fullmatch(logs.stdout.readline().decode().rstrip("\n"))
+            logs.stdout.close()
+            # Whoever follows finds out with the next line: the engines are given something to say.
+            ask = [node.complete(8000)[0] for node in cluster.nodes]
+            cluster.wait(lambda: cluster.nodes[0].complete(8000)[0] and logs.poll() is not None, seconds=30)
+            assert ask == [200, 200, 200]
+            assert "Traceback" not in logs.stderr.read().decode()
+
+
 def test_teardown_asks_where_nobody_can_answer_and_touches_nothing(cluster: Cluster) -> None:
     cluster.write(cluster.service())
     cluster.run("deploy")

@@ -22,7 +22,7 @@ def _logins(node: Node) -> int:
 
 def test_a_node_that_is_down_is_named_and_caught_up_later(cluster: Cluster) -> None:
     _spread(cluster)
-    cluster.fault("node-2", "powered-off")
+    cluster.fault("node-2", "unreachable")
     done = cluster.run("deploy", "--output", "json", expect=5).data
     assert list(done["unreachable"]) == ["node-2"]
     assert {entry["replica"]: entry["state"] for entry in done["replicas"]} == {
@@ -32,7 +32,7 @@ def test_a_node_that_is_down_is_named_and_caught_up_later(cluster: Cluster) -> N
     assert cluster.states() == {"chat-0": "ready", "chat-1": "unreachable", "chat-2": "ready"}
     before = [cluster.node(name).started() for name in ("node-1", "node-3")]
 
-    cluster.mend("node-2", "powered-off")
+    cluster.mend("node-2", "unreachable")
     cluster.run("deploy")
     assert set(cluster.states().values()) == {"ready"}
     assert [cluster.node(name).started() for name in ("node-1", "node-3")] == before

@@ -126,6 +126,20 @@ def test_what_the_runner_wrote_is_gone(play: Play, tmp_path: Path) -> None:
     assert not (tmp_path / "run/runner").exists()
 
 
+def test_what_the_runner_wrote_is_gone_whatever_ends_the_play(
+    runner: Runner, play: Play, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the environment of this process, tokens and all."""
+
+    def broken(_raw: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("npuctl.runner.run.read_event", broken)
+    with pytest.raises(BrokenPipeError):
+        play()
+    assert not (tmp_path / "run/runner").exists()
+
+
 def test_signals_are_ours_again(play: Play) -> None:
     before = signal.getsignal(signal.SIGTERM)
     play()
