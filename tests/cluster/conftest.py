@@ -274,21 +274,24 @@ class Cluster:
         self._running.append(Running(" ".join(["npuctl", verb, *words]), process, out, err, self._checked))
         return self._running[-1]
 
-    def begin_piped(self, verb: str, *words: str) -> subprocess.Popen[bytes]:
-        """Start a verb whose output is read as it comes; it is ended when the test ends."""
-        argv = [str(NPUCTL), verb, str(self.inventory), *words]
-        pipe = subprocess.PIPE
+    @contextlib.contextmanager
+    def piped(self, verb: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Start a verb whose output is read as it comes; ended with the block at the latest."""
         process = subprocess.Popen(
-            argv,
+            [str(NPUCTL), verb, str(self.inventory), *words],
             stdin=subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=pipe,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=self.environment(),
             start_new_session=True,
         )
-        nowhere = self.work / "none"
-        self._running.append(Running(verb, process, nowhere, nowhere, self._checked))
-        return process
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            with process:
+                process.wait(PATIENCE)
 
     def environment(self) -> dict[str, str]:
         """Nothing of npuctl's or Ansible's own settings here; home, temporary files and sockets of its own."""
@@ -408,9 +411,10 @@ def _remove_leftovers() -> None:
 
 def _is_pytest(pid: int) -> bool:
     try:
-        return b"pytest" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+    return b"pytest" in line or b"execnet" in line  # the latter: a worker of pytest-xdist
 
 
 @contextlib.contextmanager

@@ -108,16 +108,19 @@ def test_logs_end_quietly_when_their_reader_goes_away(cluster: Cluster) -> None:
     cluster.write(cluster.service(hosts="serving", replicas=3))
     cluster.run("deploy")
     for words in (["--tail", "1000"], ["--tail", "10", "--follow"]):
-        logs = cluster.begin_piped("logs", *words)
-        assert logs.stdout is not None
-        assert logs.stderr is not None
-        with logs:
+        with cluster.piped("logs", *words) as logs:
+            assert logs.stdout is not None
+            assert logs.stderr is not None
             assert LINE.fullmatch(logs.stdout.readline().decode().rstrip("\n"))
             logs.stdout.close()
-            # Whoever follows finds out with the next line: the engines are given something to say.
-            ask = [node.complete(8000)[0] for node in cluster.nodes]
-            cluster.wait(lambda: cluster.nodes[0].complete(8000)[0] and logs.poll() is not None, seconds=30)
-            assert ask == [200, 200, 200]
+
+            def ended() -> bool:
+                # Whoever follows finds out with the next line: the engines are given something to say.
+                for node in cluster.nodes:
+                    node.complete(8000)
+                return logs.poll() is not None
+
+            cluster.wait(ended, seconds=30)
             assert "Traceback" not in logs.stderr.read().decode()
 
 

@@ -78,6 +78,13 @@ def test_a_running_replica_keeps_its_chips_when_another_comes_before_it() -> Non
     assert actions(plan) == {"first-0": "create", "chat-0": "none"}
 
 
+def test_a_running_replica_gives_way_to_chips_that_a_person_wrote() -> None:
+    before = facts_of(node_1=node())
+    there = after_apply(plan_of(spec_of(service_data("chat")), before), before)
+    plan = plan_of(spec_of(service_data("chat"), service_data("wants", port=9000, chips=[0])), there)
+    assert {name: seat[1] for name, seat in seats(plan).items()} == {"chat-0": (1,), "wants-0": (0,)}
+
+
 def test_two_that_want_one_chip_are_a_conflict() -> None:
     spec = spec_of(service_data("a", chips=[1]), service_data("b", chips=[1], port=9000))
     plan = plan_of(spec, facts_of(node_1=node()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,16 @@ def test_lines_are_only_added(tmp_path: Path) -> None:
     run.write("result", failed={})
     assert run.journal.read_text(encoding="utf-8").startswith(first)
     assert events(tmp_path) == ["begun", "result"]
+
+
+def test_a_line_is_on_the_disk_before_the_work_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    journal = tmp_path / "journal.jsonl"
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: synced.append(journal.read_text(encoding="utf-8")))
+    begin_run(tmp_path, "stop", {})
+    assert [text.count("\n") for text in synced] == [1]
 
 
 def test_a_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
