@@ -20,6 +20,7 @@ options:
   cluster: {description: Cluster that the container must belong to., type: str, required: true}
   spec: {description: The planned container; needed for C(state=started)., type: dict}
   directory: {description: The replica's folder; needed for C(state=started) and C(state=absent)., type: path}
+  recreate: {description: Make it anew even if it is as planned., type: bool, default: false}
   stop_grace_seconds: {description: Time between SIGTERM and SIGKILL., type: int, default: 30}
 author: npuctl
 """
@@ -43,6 +44,7 @@ class Container:
         self.name = params["name"]
         self.cluster = params["cluster"]
         self.spec = params["spec"]
+        self.recreate = params["recreate"]
         self.grace = params["stop_grace_seconds"]
         self.made = os.path.join(params["directory"] or "", MADE_FILE)
         self.check_mode = check_mode
@@ -68,8 +70,10 @@ class Container:
     def start(self):
         """As planned and running: keep, start, or make it anew."""
         wanted = self.spec["labels"]["npuctl.config"]
-        if self.found is not None and self.found["Config"]["Labels"].get("npuctl.config") != wanted:
-            self.remove()
+        if self.found is not None:
+            differs = self.found["Config"]["Labels"].get("npuctl.config") != wanted
+            if differs or self.recreate:
+                self.remove()
         if self.found is None:
             self.pull_if_absent()
             self.make_caches()
@@ -215,6 +219,7 @@ def main():
             "cluster": {"type": "str", "required": True},
             "spec": {"type": "dict"},
             "directory": {"type": "path"},
+            "recreate": {"type": "bool", "default": False},
             "stop_grace_seconds": {"type": "int", "default": 30},
         },
         required_if=[("state", "started", ["spec", "directory"]), ("state", "absent", ["directory"])],

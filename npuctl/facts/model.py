@@ -109,6 +109,9 @@ class NodeFacts(Frozen):
     driver_on_disk: str = ""
     driver_running: str = ""
     npu_error: str = Field(default="", description="Why the chips could not be read, in the tool's words.")
+    npu_table_complete: bool = Field(
+        default=True, description="The table of chips was whole, to its last line."
+    )
     chips: list[ChipFacts] = Field(default_factory=list)
     devices: list[str] = Field(default_factory=list)
     holders: list[HolderFacts] = Field(default_factory=list)

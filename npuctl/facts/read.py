@@ -15,6 +15,7 @@ def read_node(raw: dict[str, Any]) -> NodeFacts:
     return NodeFacts(
         **{key: raw[key] for key in NodeFacts.model_fields if key in raw and key not in _OURS},
         npu_error=npu_error,
+        npu_table_complete=info is None or info.complete,
         chips=[_chip(chip) for chip in info.chips] if info else [],
         driver_running=(info.driver_version or info.version or "") if info else "",
         driver_on_disk=_version(raw.get("version_info", "")),
@@ -25,7 +26,16 @@ def read_node(raw: dict[str, Any]) -> NodeFacts:
 
 
 _OURS = frozenset(
-    {"npu_error", "chips", "driver_running", "driver_on_disk", "holders", "listeners", "containers"}
+    {
+        "npu_error",
+        "npu_table_complete",
+        "chips",
+        "driver_running",
+        "driver_on_disk",
+        "holders",
+        "listeners",
+        "containers",
+    }
 )
 
 

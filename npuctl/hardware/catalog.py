@@ -23,8 +23,10 @@ _DRIVER_MOUNTS = (
     "/usr/local/Ascend/driver/version.info",
     "/etc/ascend_install.info",
 )
-# Added where containers of several nodes talk over the NPUs' own network (VA multi_node guides).
-_NETWORK_MOUNTS = ("/usr/local/Ascend/driver/tools/hccn_tool", "/etc/hccn.conf")
+# For products whose NPUs have a network of their own: its tool always (the vendors' single-node lines have it
+# too), its configuration where containers of several nodes talk over it (VA multi_node guides).
+_NETWORK_TOOL = "/usr/local/Ascend/driver/tools/hccn_tool"
+_NETWORK_MOUNTS = ("/etc/hccn.conf",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ A2 = Product(
     most_chips_per_server=16,  # tables: a Box16 of 16 x 910B2C
     chips_per_npu=1,
     manager_devices=_MANAGER_DEVICES,
-    driver_mounts=_DRIVER_MOUNTS,
+    driver_mounts=(*_DRIVER_MOUNTS, _NETWORK_TOOL),
     network_mounts=_NETWORK_MOUNTS,
     image_suffix="",  # VA installation.md
     hbm_gib=64,  # tables: 65536 MB on 910B1, B2, B2C, B3, B4-1; a plain 910B4 has 32768
@@ -98,7 +100,7 @@ A3 = Product(
     most_chips_per_server=16,
     chips_per_npu=2,
     manager_devices=_MANAGER_DEVICES,
-    driver_mounts=_DRIVER_MOUNTS,
+    driver_mounts=(*_DRIVER_MOUNTS, _NETWORK_TOOL),
     network_mounts=_NETWORK_MOUNTS,
     image_suffix="-a3",  # VA installation.md
     hbm_gib=64,  # tables: 65536 MB a die
@@ -134,7 +136,7 @@ ATLAS_950 = Product(
     chips_per_npu=1,
     # drv names asdrv_svm in place of devmm_svm, VA's docs the usual three: not settled.
     manager_devices=_MANAGER_DEVICES,
-    driver_mounts=_DRIVER_MOUNTS,
+    driver_mounts=(*_DRIVER_MOUNTS, _NETWORK_TOOL),
     network_mounts=_NETWORK_MOUNTS,
     image_suffix="-950dt",  # VA docs; VA's build workflow says "-a5": look into the registry
     hbm_gib=84,  # drv manual: 86016 MB

@@ -56,7 +56,7 @@ class Applied:
         """By the worst thing that happened: a failed change, a silent engine, a silent node."""
         if self.outcome.failed:
             return PlayFailedError.exit_code
-        if any(health.state not in {"ready", "unreachable"} for health in self.health):
+        if self.left_out or any(entry.state not in {"ready", "unreachable"} for entry in self.health):
             return UnhealthyError.exit_code
         lost = self.view.plan.unreachable or self.outcome.unreachable
         if lost or any(health.state == "unreachable" for health in self.health):

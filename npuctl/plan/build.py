@@ -174,8 +174,7 @@ def _replica(
         digest = hashlib.sha256(secrets_text(launch.secret_env, secrets).encode()).hexdigest()
         files.append(File(path, "0600", secret_env=launch.secret_env, sha256=digest))
         mounts.append(Mount(path, _SECRETS_IN_CONTAINER, read_only=True))
-    driver = (*seat.product.driver_mounts, *seat.product.network_mounts)
-    mounts += [Mount(path, path, read_only=True) for path in driver]
+    mounts += [Mount(path, path, read_only=True) for path in seat.product.driver_mounts]
     container = Container(
         name=container_name(cluster, service.name, seat_place.index),
         image=launch.image,

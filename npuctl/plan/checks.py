@@ -65,6 +65,7 @@ def of_node(node: CheckedNode, replicas: Sequence[Replica], services: Mapping[st
     return [
         *_engine_answers(node),
         *_chips_readable(node),
+        *_table_complete(node),
         *_disk_has_room(node),
         *(found for replica in replicas for found in _of_replica(node, replica, services[replica.service])),
     ]
@@ -112,6 +113,18 @@ def _chips_readable(node: CheckedNode) -> Iterator[Finding]:
         )
 
 
+def _table_complete(node: CheckedNode) -> Iterator[Finding]:
+    if not node.facts.npu_table_complete:
+        yield Finding(
+            id="npu.table",
+            severity="warning",
+            node=node.name,
+            seen=f"the table of npu-smi info lists {len(node.facts.chips)} chips and ends before its end",
+            expected="a complete table",
+            remedy=f"run npu-smi info on {node.name} and count the chips",
+        )
+
+
 def _disk_has_room(node: CheckedNode) -> Iterator[Finding]:
     for path, free in sorted(node.facts.free_bytes.items()):
         if free < _FREE_BYTES:
@@ -153,7 +166,7 @@ def _chips_free(node: CheckedNode, replica: Replica) -> Iterator[Finding]:
                 node=node.name,
                 seen=f"held by pid {holder.pid}{where}: {holder.command[:80]}",
                 expected=f"free for {replica.name}",
-                remedy="end that process if it is yours, or choose other chips for the service",
+                remedy=_remedy_for_holder(node, holder.container),
                 npu=holder.chip,
                 service=replica.service,
             )
@@ -174,6 +187,13 @@ def _chips_free(node: CheckedNode, replica: Replica) -> Iterator[Finding]:
                 npu=chip.id,
                 service=replica.service,
             )
+
+
+def _remedy_for_holder(node: CheckedNode, container: str) -> str:
+    own = next((entry for entry in node.facts.containers if entry.name == container), None)
+    if own is not None:
+        return f"npuctl stop --service {own.service}, then deploy: a chip is not taken from a running service"
+    return "end that process if it is yours, or choose other chips for the service"
 
 
 def _port_free(node: CheckedNode, replica: Replica) -> Iterator[Finding]:

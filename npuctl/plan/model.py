@@ -161,7 +161,7 @@ class Plan:
         return tuple(finding for finding in self.findings if finding.severity == "error")
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as data, without any hash over a secret."""
+        """The plan as data, without the hash of a file of secrets."""
         data: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
         data["unreachable"] = {name: node.model_dump() for name, node in self.unreachable.items()}
         for replica in data["replicas"]:

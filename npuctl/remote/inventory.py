@@ -13,7 +13,7 @@ from npuctl.spec.models import ClusterSpec
 from npuctl.spec.parse import parse_cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 SPEC_FILE = Path("group_vars/all/cluster.yml")
 SECRETS_KEY = "npuctl_secrets"
@@ -132,7 +132,7 @@ def load_inventory(folder: Path) -> Inventory:
         spec_file=str(spec_path),
         hosts=hosts,
         groups=groups,
-        secrets=_secrets(variables.values(), folder),
+        secrets=_secrets(variables, folder),
     )
 
 
@@ -244,11 +244,16 @@ def _truth(value: object) -> bool:
     return str(value).lower() in {"true", "yes", "1", "on"}
 
 
-def _secrets(variables: Iterable[Mapping[str, Any]], folder: Path) -> dict[str, str]:
+def _secrets(variables: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, str]:
     secrets: dict[str, str] = {}
-    for own in variables:
+    for host, own in variables.items():
         found = own.get(SECRETS_KEY, {})
         if not isinstance(found, dict):
             raise UsageError(f"{folder}: {SECRETS_KEY} must be a mapping of names to values")
-        secrets.update({str(key): str(value) for key, value in found.items()})
+        for key, value in found.items():
+            if secrets.setdefault(str(key), str(value)) != str(value):
+                raise UsageError(
+                    f"{folder}: the secret {key!r} has another value for {host}",
+                    hint="a secret has one value in a cluster: write it in group_vars/all/vault.yml only",
+                )
     return secrets

@@ -84,4 +84,6 @@ def step_variables(step: Step, cluster: str) -> dict[str, Any]:
         spec = {**container.described(), "labels": container.labels}
         del spec["name"]
         variables["spec"] = spec
+        # A changed file that is mounted into the container is seen by a new container only.
+        variables["recreate"] = step.action == "recreate"
     return variables

@@ -73,11 +73,13 @@ def run_playbook(
     plan_file = _next_plan_file(run_folder)
     plan_file.write_text(json.dumps(source, indent=1, ensure_ascii=False), encoding="utf-8")
     errors: list[str] = []
+    bad: list[Event] = []  # of this play; `outcome` may hold those of an earlier one
 
     def take(raw: dict[str, Any]) -> bool:
         event = read_event(raw)
         if event is not None:
             outcome.add(event)
+            bad.extend([event] if event.status in {"failed", "unreachable"} else [])
             on_event(event)
         elif raw.get("event") in {"error", "verbose"} and "ERROR" in raw.get("stdout", ""):
             errors.append(raw["stdout"])
@@ -87,24 +89,25 @@ def run_playbook(
     private.mkdir(mode=0o700)
     hosts = source["all"]["children"]["npuctl_changed"]["hosts"]
     forks = max(1, min(len(hosts), _MOST_FORKS))
-    with _own_signals():
-        result = ansible_runner.run(
-            private_data_dir=str(private),
-            project_dir=str(content_root()),
-            playbook=f"playbooks/{playbook}",
-            inventory=[str(inventory.folder), str(plan_file)],
-            envvars=_environment(inventory),
-            cmdline=f"--forks {forks}" + (" --check --diff" if check else ""),
-            event_handler=take,
-            quiet=True,
-            suppress_env_files=True,
-        )
-    last_words = errors[-1].strip() if errors else _keep_log(result, run_folder)
-    # The runner wrote the whole environment of this process to a file there, tokens and all.
-    shutil.rmtree(private, ignore_errors=True)
+    try:
+        with _own_signals():
+            result = ansible_runner.run(
+                private_data_dir=str(private),
+                project_dir=str(content_root()),
+                playbook=f"playbooks/{playbook}",
+                inventory=[str(inventory.folder), str(plan_file)],
+                envvars=_environment(inventory),
+                cmdline=f"--forks {forks}" + (" --check --diff" if check else ""),
+                event_handler=take,
+                quiet=True,
+                suppress_env_files=True,
+            )
+        last_words = errors[-1].strip() if errors else _keep_log(result, run_folder)
+    finally:
+        # The runner wrote the whole environment of this process to a file there, tokens and all.
+        shutil.rmtree(private, ignore_errors=True)
     outcome.cancelled = result.status == "canceled"
-    silent = not outcome.failed and not outcome.unreachable and not outcome.cancelled
-    if result.status != "successful" and silent:
+    if result.status != "successful" and not bad and not outcome.cancelled:
         raise PlayFailedError(f"Ansible ended with {result.rc}: {last_words}")
 
 

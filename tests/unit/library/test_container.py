@@ -42,6 +42,7 @@ def act(module: Module, tmp_path: Path) -> Callable[..., list[str]]:
             "cluster": "prod",
             "spec": spec(**changes) if state == "started" else None,
             "directory": str(tmp_path),
+            "recreate": False,
             "stop_grace_seconds": 7,
         }
         found = loaded.Container(params, check)
@@ -266,6 +267,7 @@ def main(module: Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cal
                 "name": NAME,
                 "cluster": "prod",
                 "spec": spec(),
+                "recreate": False,
                 "directory": str(tmp_path),
                 "stop_grace_seconds": 7,
                 "state": "started",
