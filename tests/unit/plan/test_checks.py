@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from npuctl.facts.model import DockerFacts, HolderFacts, ListenerFacts
+from npuctl.facts.model import ContainerFacts, DockerFacts, HolderFacts, ListenerFacts
 from npuctl.hardware.catalog import A2, PRODUCTS
 from npuctl.plan.checks import paths_to_look_at
 from npuctl.plan.model import Finding
@@ -41,6 +41,7 @@ def test_a_healthy_node_has_nothing_to_say() -> None:
         ("npu.product", "error", None, {"chips": chips(name="910A")}),
         ("disk.space", "error", None, {"free_bytes": {"/": 2**20 - 1}}),
         ("image.absent", "warning", None, {"images": []}),
+        ("npu.table", "warning", None, {"npu_table_complete": False}),
         ("model.path", "error", None, {"paths": {MODEL: "absent"}}),
         ("mount.source", "error", None, {"paths": {"/usr/local/dcmi": "absent"}}),
         ("port.taken", "error", None, {"listeners": [ListenerFacts(port=8000, pid=9, command="nginx")]}),
@@ -71,6 +72,15 @@ def test_a_written_chip_that_a_stranger_holds() -> None:
     (finding,) = findings(spec={"chips": [0]}, holders=[stranger])
     assert (finding.id, finding.npu) == ("npu.held", 0)
     assert "pid 9 in container somebodys: python train.py" in finding.seen
+
+
+def test_a_chip_of_another_service_of_ours_is_freed_by_a_stop_not_by_a_kill() -> None:
+    own = ContainerFacts(name="npuctl-prod-other-0", id="", image="", state="running", service="other")
+    holder = HolderFacts(chip=0, pid=9, command="VLLM::Worker", container=own.name)
+    spec = spec_of(service_data(chips=[0]), service_data(name="other", chips=[1], port=8100))
+    plan = plan_of(spec, facts_of(node_1=node(holders=[holder], containers=[own])))
+    (finding,) = [entry for entry in plan.findings if entry.id == "npu.held"]
+    assert "npuctl stop --service other" in finding.remedy
 
 
 def test_memory_that_nobody_holds_is_a_leak() -> None:
