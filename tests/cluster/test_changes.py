@@ -116,7 +116,7 @@ def test_what_was_deleted_by_hand_comes_back_and_nothing_else_moves(cluster: Clu
     cluster.node("node-2").sh("rm /etc/npuctl/ct/keyed-0/secrets.env")
 
     assert cluster.states()["chat-0"] == "dead"
-    assert "gone" in cluster.health_of("chat-0")["detail"]
+    assert "container is not there" in cluster.health_of("chat-0")["detail"]
     plan = cluster.run("plan", "--output", "json").data
     assert {step["name"]: step["action"] for step in plan["steps"] if step["action"] != "none"} == {
         "chat-0": "create",
