@@ -18,6 +18,7 @@ import stat
 import subprocess
 
 from ansible.module_utils import npuctl_docker as docker
+from ansible.module_utils import npuctl_probe as probe
 
 DOCUMENTATION = r"""
 module: npuctl_facts
@@ -27,6 +28,12 @@ options:
   cluster: {description: Name of the cluster whose containers and files are meant., type: str, required: true}
   root: {description: Folder that holds npuctl's files of this cluster., type: str, required: true}
   paths: {description: Paths whose existence matters., type: list, elements: str, default: []}
+  replicas:
+    description: Replicas to ask for a token in the same call, as npuctl_health takes them.
+    type: list
+    elements: dict
+    default: []
+    no_log: true
 author: npuctl
 """
 EXAMPLES = r"""
@@ -44,8 +51,9 @@ VERSION_INFO = "/usr/local/Ascend/driver/version.info"
 
 
 def collect(request):
-    """Read the node; `request` has cluster, root and paths."""
+    """Read the node; `request` has cluster and root, and may have paths and replicas."""
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        replicas = pool.submit(probe.observe_all, request.get("replicas") or [])
         smi = pool.submit(run, ["npu-smi", "info"], NPU_SMI_SECONDS)
         engine = pool.submit(read_docker, request["cluster"])
         processes = pool.submit(read_processes)
@@ -57,6 +65,7 @@ def collect(request):
         facts["npu_smi"] = smi.result()
         facts.update(engine.result())
         facts.update(processes.result())
+        facts["replicas"] = replicas.result()
     return facts
 
 
@@ -286,6 +295,7 @@ def main():
             "cluster": {"type": "str", "required": True},
             "root": {"type": "str", "required": True},
             "paths": {"type": "list", "elements": "str", "default": []},
+            "replicas": {"type": "list", "elements": "dict", "default": [], "no_log": True},
         },
         supports_check_mode=True,
     )

@@ -45,10 +45,12 @@ def library_module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleTyp
     utilities = importlib.import_module("ansible.module_utils")
 
     def load(name: str) -> ModuleType:
-        docker = _load("npuctl_docker", REPOSITORY / "library/module_utils/npuctl_docker.py")
-        monkeypatch.setitem(sys.modules, "ansible.module_utils.npuctl_docker", docker)
-        monkeypatch.setattr(utilities, "npuctl_docker", docker, raising=False)
-        return docker if name == "npuctl_docker" else _load(name, REPOSITORY / f"library/{name}.py")
+        loaded = {}
+        for used in ("npuctl_docker", "npuctl_probe"):  # each after those that it imports
+            loaded[used] = _load(used, REPOSITORY / f"library/module_utils/{used}.py")
+            monkeypatch.setitem(sys.modules, f"ansible.module_utils.{used}", loaded[used])
+            monkeypatch.setattr(utilities, used, loaded[used], raising=False)
+        return loaded[name] if name in loaded else _load(name, REPOSITORY / f"library/{name}.py")
 
     return load
 

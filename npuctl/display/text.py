@@ -109,7 +109,10 @@ def applied_text(applied: Applied) -> str:
     lines = [SIMULATED] if plan.simulated else []
     if not applied.steps:
         right = sum(step.action == "none" for step in plan.steps)
-        lines.append(f"cluster {plan.cluster}: nothing to do; {right} replicas are as they should be")
+        if any(entry.state != "ready" for entry in applied.health):
+            lines.append(f"cluster {plan.cluster}: nothing to change, but not every replica gives a token")
+        else:
+            lines.append(f"cluster {plan.cluster}: nothing to do; {right} replicas are as they should be")
     lines += [f"left as it was: {text}" for text in applied.left_out]
     lines += [f"FAILED {node}: {reason}" for node, reason in applied.outcome.failed.items()]
     for node, silent in plan.unreachable.items():

@@ -35,28 +35,49 @@ class Target:
 
 def ask_replicas(inventory: Inventory, targets: Sequence[Target]) -> list[ReplicaHealth]:
     """One round trip a node; the states in the order of `targets`."""
-    requests: dict[str, dict[str, Any]] = {}
-    for target in targets:
-        requests.setdefault(target.node, {"replicas": []})["replicas"].append(
-            _request(target, inventory.secrets)
-        )
-    by_name = {(target.node, target.replica): target for target in targets}
-    seconds = max((target.service.token_within_seconds for target in targets), default=0)
+    requests = {node: {"replicas": asked} for node, asked in requests_of(inventory, targets).items()}
     found: dict[tuple[str, str], ReplicaHealth] = {}
-    program = load_program("npuctl_health")
-    for answer in ask(inventory, program, requests, seconds=seconds + _CONNECTION_SECONDS):
-        here = {key: target for key, target in by_name.items() if key[0] == answer.node}
+    seconds = longest_token(targets) + _CONNECTION_SECONDS
+    for answer in ask(inventory, load_program("npuctl_health"), requests, seconds=seconds):
+        here = [target for target in targets if target.node == answer.node]
         if answer.error:
-            for key, target in here.items():
-                found[key] = unreachable(target.service, target.replica, target.node, answer.error)
+            for target in here:
+                lost = unreachable(target.service, target.replica, target.node, answer.error)
+                found[target.node, target.replica] = lost
             continue
-        for seen in answer.data["replicas"]:
-            target = here[answer.node, seen["name"]]
-            probe = engines.load(target.service.engine).token_probe(target.service)
-            found[answer.node, seen["name"]] = judge(
-                seen, target.service, target.node, probe, simulated=answer.data["simulated"]
-            )
+        for health in judge_node(here, answer.data["replicas"], simulated=answer.data["simulated"]):
+            found[health.node, health.replica] = health
     return [found[target.node, target.replica] for target in targets]
+
+
+def requests_of(inventory: Inventory, targets: Sequence[Target]) -> dict[str, list[dict[str, Any]]]:
+    """Node → what library/module_utils/npuctl_probe.py takes for its replicas."""
+    requests: dict[str, list[dict[str, Any]]] = {}
+    for target in targets:
+        requests.setdefault(target.node, []).append(_request(target, inventory.secrets))
+    return requests
+
+
+def longest_token(targets: Sequence[Target]) -> int:
+    """Seconds that the slowest of these replicas may take for a token."""
+    return max((target.service.token_within_seconds for target in targets), default=0)
+
+
+def judge_node(
+    targets: Sequence[Target], observed: Sequence[dict[str, Any]], *, simulated: bool
+) -> list[ReplicaHealth]:
+    """The states of one node's replicas, from what was observed there."""
+    by_name = {target.replica: target for target in targets}
+    return [
+        judge(
+            seen,
+            (target := by_name[seen["name"]]).service,
+            target.node,
+            engines.load(target.service.engine).token_probe(target.service),
+            simulated=simulated,
+        )
+        for seen in observed
+    ]
 
 
 def wait_until_ready(
@@ -64,6 +85,7 @@ def wait_until_ready(
     targets: Sequence[Target],
     on_state: Callable[[ReplicaHealth], None],
     *,
+    restarts_before: Mapping[str, int] | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[ReplicaHealth]:
@@ -72,7 +94,16 @@ def wait_until_ready(
     A replica whose process ended is not waited for: its container restarts for ever, but it failed within
     seconds, and the last log lines say why. One that is hung, degraded or unreachable gets the time of two
     tokens to come round: the first token of a fresh engine is slow, and a network may blink.
+
+    Args:
+        inventory: the cluster.
+        targets: whom to wait for.
+        on_state: called with every state seen.
+        restarts_before: replica → restarts that its container had already; none for a fresh container.
+        clock: seconds, rising.
+        sleep: waits that many seconds.
     """
+    before = restarts_before or {}
     began = clock()
     bad_since: dict[str, float] = {}
     final: dict[str, ReplicaHealth] = {}
@@ -87,7 +118,7 @@ def wait_until_ready(
             lasted = now - bad_since.get(target.replica, now)
             given_up = lasted > _PATIENCE_TOKENS * target.service.token_within_seconds
             overdue = now - began > target.service.ready_within_seconds
-            if health.restarts and health.state != "ready":
+            if health.restarts > before.get(target.replica, 0) and health.state != "ready":
                 final[target.replica] = _ended(health)
             elif health.state in _FINAL or given_up or overdue:
                 final[target.replica] = health

@@ -14,7 +14,7 @@ from npuctl.operate.progress import Emit, Notice
 from npuctl.operate.record import Change, recorded
 from npuctl.plan.build import find_service
 from npuctl.plan.model import Finding, Step
-from npuctl.plan.waves import split_waves, without_services
+from npuctl.plan.waves import sparing_services, split_waves
 from npuctl.remote.inventory import state_folder
 from npuctl.runner.run import Outcome
 from npuctl.state.lock import hold_lock
@@ -40,7 +40,7 @@ class Applied:
 
     Attributes:
         steps: the steps that were to be done; none when nothing had to change.
-        health: the replicas that were started, at the end.
+        health: the replicas that were started or had no token before, at the end.
         left_out: steps that were not done, and why.
     """
 
@@ -90,40 +90,65 @@ def _apply(
     verb: str, folder: Path, emit: Emit, *, limit: Sequence[str], service: str | None, dry_run: bool
 ) -> Applied:
     with hold_lock(state_folder(folder), verb):
-        view = look(folder, emit, limit=limit)
+        view = look(folder, emit, limit=limit, tokens=not dry_run)
         chosen, left_out = _choose(verb, view, service)
         _refuse(view, service)
+        settled = () if dry_run else _settle(view, service, emit)
         if not chosen:
-            return Applied(view, (), left_out=left_out, dry_run=dry_run)
+            return Applied(view, (), health=settled, left_out=left_out, dry_run=dry_run)
         with recorded(view.inventory, verb, chosen, dry_run=dry_run) as change:
             emit(Notice("apply", f"{len(chosen)} of {len(view.plan.steps)} replicas have something to do"))
-            health, kept = _roll(view, chosen, change, emit, dry_run=dry_run)
-            applied = Applied(view, chosen, change.outcome, health, (*left_out, *kept), dry_run)
+            health, kept = _roll(view, chosen, settled, change, emit, dry_run=dry_run)
+            applied = Applied(view, chosen, change.outcome, (*settled, *health), (*left_out, *kept), dry_run)
             change.run.write(
                 "result",
                 exit_code=applied.exit_code,
                 failed=change.outcome.failed,
                 unreachable=sorted({*view.plan.unreachable, *change.outcome.unreachable}),
-                replicas={entry.replica: entry.state for entry in health},
+                replicas={entry.replica: entry.state for entry in applied.health},
             )
             return applied
 
 
+def _settle(view: View, service: str | None, emit: Emit) -> tuple[ReplicaHealth, ...]:
+    """Replicas that are configured as they should be and did not give a token: wait for those that may yet.
+
+    Without this, a deploy after one that failed would find nothing to do and say that all is well.
+    """
+    waiting = {
+        step.name: target_of(view.inventory.spec, step.replica)
+        for step in view.plan.steps
+        if step.action == "none" and step.replica and service in {None, step.service}
+        if view.health[step.name].state != "ready"
+    }
+    if waiting:
+        emit(Notice("ready", f"{', '.join(waiting)}: configured as planned, but no token yet"))
+    before = {name: view.health[name].restarts for name in waiting}
+    return tuple(wait_until_ready(view.inventory, list(waiting.values()), emit, restarts_before=before))
+
+
 def _roll(
-    view: View, chosen: Sequence[Step], change: Change, emit: Emit, *, dry_run: bool
+    view: View,
+    chosen: Sequence[Step],
+    settled: Sequence[ReplicaHealth],
+    change: Change,
+    emit: Emit,
+    *,
+    dry_run: bool,
 ) -> tuple[tuple[ReplicaHealth, ...], tuple[str, ...]]:
-    """Wave after wave; a service whose first replica does not come up keeps its others as they are.
+    """Wave after wave; a service of which a replica does not come up keeps the others as they are.
 
     Returns:
         The health of what was started, and a line for each replica that was left as it was.
     """
     health: tuple[ReplicaHealth, ...] = ()
     kept: list[str] = []
-    failed: set[str] = set()
-    for wave in [tuple(chosen)] if dry_run else split_waves(chosen):
-        steps = without_services(wave, failed)
+    failed = {entry.service for entry in settled if entry.state != "ready"}
+    ready = {name for name, entry in view.health.items() if entry.state == "ready"}
+    for wave in [tuple(chosen)] if dry_run else split_waves(chosen, ready):
+        steps = sparing_services(wave, failed)
         kept += [
-            f"{step.name} on {step.node}: the first changed replica of {step.service} did not come up"
+            f"{step.name} on {step.node}: a replica of {step.service} that is already changed did not come up"
             for step in wave
             if step not in steps
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -9,8 +10,11 @@ from pathlib import Path
 
 from npuctl.health.probe import Target
 from npuctl.operate.look import expected_replicas, open_inventory
-from npuctl.remote.inventory import Inventory
+from npuctl.remote.inventory import Host
 from npuctl.remote.ssh import command, options
+
+# A line of a log, or None from a reader that has come to its end.
+_Lines = queue.SimpleQueue[str | None]
 
 
 def stream_logs(
@@ -24,38 +28,51 @@ def stream_logs(
 ) -> list[str]:
     """Write each line with node and replica before it.
 
+    `write` is called by this thread only: its errors (a closed pipe) and Ctrl-C end everything.
+
     Returns:
         The nodes that could not be asked, or had no such container.
     """
     inventory, nodes = open_inventory(folder, limit=limit)
     targets = [target for target in expected_replicas(inventory, service=service) if target.node in nodes]
-    silent: list[str] = []
-    threads = [
-        threading.Thread(target=_stream, args=(inventory, target, write, tail, follow, silent), daemon=True)
-        for target in targets
+    base = options(inventory)
+    lines: _Lines = queue.SimpleQueue()
+    children = [
+        _start(inventory.hosts[target.node], base, target, tail=tail, follow=follow) for target in targets
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sorted(set(silent))
+    try:
+        for target, child in zip(targets, children, strict=True):
+            threading.Thread(target=_read, args=(target, child, lines), daemon=True).start()
+        open_ends = len(children)
+        while open_ends:
+            line = lines.get()
+            if line is None:
+                open_ends -= 1
+            else:
+                write(line)
+    finally:
+        for child in children:
+            child.terminate()
+    codes = [child.wait() for child in children]
+    return sorted({target.node for target, code in zip(targets, codes, strict=True) if code})
 
 
-def _stream(
-    inventory: Inventory,
-    target: Target,
-    write: Callable[[str], object],
-    tail: int,
-    follow: bool,  # noqa: FBT001  threading passes arguments by position
-    silent: list[str],
-) -> None:
+def _start(
+    host: Host, base: Sequence[str], target: Target, *, tail: int, follow: bool
+) -> subprocess.Popen[bytes]:
     words = ["docker", "logs", "--tail", str(tail), *(["--follow"] if follow else []), target.container]
-    argv = command(inventory.hosts[target.node], options(inventory), words)
-    with subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as child:
-        if child.stdout is not None:
-            for line in child.stdout:
-                write(f"{target.node} {target.replica} | {line.decode('utf-8', 'replace').rstrip()}")
-    if child.returncode:
-        silent.append(target.node)
+    # With a terminal the node ends the command when the connection goes; without one `--follow` would stay.
+    argv = command(host, base, words, terminal=follow)
+    child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if child.stdin is not None:
+        if host.become and host.become_password:
+            child.stdin.write(f"{host.become_password}\n".encode())
+        child.stdin.close()
+    return child
+
+
+def _read(target: Target, child: subprocess.Popen[bytes], lines: _Lines) -> None:
+    for line in child.stdout or ():
+        lines.put(f"{target.node} {target.replica} | {line.decode('utf-8', 'replace').rstrip()}")
+    child.wait()
+    lines.put(None)

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from npuctl.errors import UsageError
 from npuctl.facts.model import SCHEMA, ClusterFacts, Unreachable
-from npuctl.health.probe import Target
+from npuctl.health.probe import Target, judge_node, longest_token, requests_of
+from npuctl.health.verdict import ReplicaHealth
 from npuctl.operate.progress import Emit, Notice
 from npuctl.plan.build import build_plan, find_service, refuse_bad_services, resolve_hosts
 from npuctl.plan.model import Plan, Replica, cluster_root, container_name
 from npuctl.plan.placement import wishes
-from npuctl.remote.inspect import inspect_nodes
+from npuctl.remote.inspect import inspect_with_replicas
 from npuctl.remote.inventory import Inventory, load_inventory
 from npuctl.spec.models import ClusterSpec
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One cluster: what was written, what is there, what would be done."""
+    """One cluster: what was written, what is there, what would be done.
+
+    `health`: replica → state, of those that were asked for a token.
+    """
 
     inventory: Inventory
     facts: ClusterFacts
     plan: Plan
+    health: dict[str, ReplicaHealth] = field(default_factory=dict)
 
 
 def open_inventory(folder: Path, *, limit: Sequence[str] = ()) -> tuple[Inventory, list[str]]:
@@ -49,18 +54,36 @@ def open_inventory(folder: Path, *, limit: Sequence[str] = ()) -> tuple[Inventor
     return inventory, nodes
 
 
-def look(folder: Path, emit: Emit, *, limit: Sequence[str] = ()) -> View:
+def look(folder: Path, emit: Emit, *, limit: Sequence[str] = (), tokens: bool = False) -> View:
     """Read, ask every node once, plan.
+
+    Args:
+        folder: the inventory.
+        emit: takes progress.
+        limit: hosts or groups; all without it.
+        tokens: ask every replica for a token in the same round trip.
 
     Raises:
         UsageError: the inventory or the spec is wrong; no node was asked.
     """
     inventory, nodes = open_inventory(folder, limit=limit)
-    _refuse_bad_spec(inventory)
+    targets = [target for target in expected_replicas(inventory) if tokens and target.node in nodes]
     count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
     emit(Notice("inspect", f"asking {count}"))
-    facts = inspect_nodes(inventory, nodes)
-    return View(inventory, facts, plan_of(inventory, facts))
+    inspection = inspect_with_replicas(
+        inventory, nodes, requests_of(inventory, targets), token_seconds=longest_token(targets)
+    )
+    health = [
+        state
+        for node, observed in inspection.observed.items()
+        for state in judge_node(
+            [target for target in targets if target.node == node],
+            observed,
+            simulated=inspection.facts.nodes[node].simulated,
+        )
+    ]
+    plan = plan_of(inventory, inspection.facts)
+    return View(inventory, inspection.facts, plan, {state.replica: state for state in health})
 
 
 def plan_of(inventory: Inventory, facts: ClusterFacts) -> Plan:

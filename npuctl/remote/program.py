@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from npuctl.paths import content_root
@@ -48,11 +49,14 @@ def load_program(name: str) -> Program:
     """The module library/NAME.py as a program; it must have `collect(request) -> dict`."""
     library = content_root() / "library"
     source = (library / f"{name}.py").read_text(encoding="utf-8")
-    modules = [
-        (
-            f"ansible.module_utils.{used}",
-            (library / "module_utils" / f"{used}.py").read_text(encoding="utf-8"),
-        )
-        for used in _IMPORT.findall(source)
-    ]
-    return Program(name, (*modules, (name, source)))
+    return Program(name, (*_imports(source, library / "module_utils"), (name, source)))
+
+
+def _imports(source: str, folder: Path) -> list[tuple[str, str]]:
+    """The module_utils that a source imports, each after those that it imports itself."""
+    found: dict[str, str] = {}
+    for used in _IMPORT.findall(source):
+        text = (folder / f"{used}.py").read_text(encoding="utf-8")
+        found |= dict(_imports(text, folder))
+        found[f"ansible.module_utils.{used}"] = text
+    return list(found.items())

@@ -6,6 +6,7 @@ import functools
 import http.server
 import json
 import socketserver
+import sys
 import tempfile
 import threading
 import urllib.parse
@@ -197,7 +198,7 @@ def module(
 
     def load(name: str) -> Any:
         loaded: Any = library_module(name)
-        docker = loaded if name == "npuctl_docker" else loaded.docker
+        docker = sys.modules["ansible.module_utils.npuctl_docker"]
         monkeypatch.setattr(docker, "call", functools.partial(docker.call, socket_path=engine_socket[1]))
         return loaded
 

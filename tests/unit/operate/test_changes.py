@@ -21,6 +21,7 @@ from npuctl.operate.deploy import Applied, deploy, start
 from npuctl.operate.progress import Progress
 from npuctl.operate.stop import Stopped, stop, teardown
 from npuctl.plan.proof import Evidence
+from npuctl.remote.inspect import Inspection
 from npuctl.remote.inventory import Inventory
 from npuctl.runner.run import Outcome
 from npuctl.spec.models import ClusterSpec
@@ -58,6 +59,15 @@ class World:
             unreachable={name: found for name, found in self.facts.unreachable.items() if name in nodes},
         )
 
+    def inspect_with_replicas(
+        self, inventory: Inventory, nodes: Sequence[str], _replicas: object, **_more: Any
+    ) -> Inspection:
+        facts = self.inspect(inventory, nodes)
+        return Inspection(facts, {name: [] for name in facts.nodes})
+
+    def judge(self, targets: Sequence[Target], _observed: object, **_more: Any) -> list[ReplicaHealth]:
+        return self.ask(self.inventory(), targets)
+
     def play(
         self,
         _inventory: Inventory,
@@ -84,7 +94,9 @@ class World:
             for step in own["npuctl_steps"]
         ]
 
-    def ask(self, _inventory: Inventory, targets: Sequence[Target], *_rest: Any) -> list[ReplicaHealth]:
+    def ask(
+        self, _inventory: Inventory, targets: Sequence[Target], *_rest: Any, **_more: Any
+    ) -> list[ReplicaHealth]:
         return [
             ReplicaHealth(
                 entry.service.name, entry.replica, entry.node, self.states.get(entry.replica, "ready"), ""
@@ -103,7 +115,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         own = nodes or {"node_1": node(files=root_files()), "node_2": node(files=root_files())}
         world = World(tmp_path, spec, facts_of(**own))
         monkeypatch.setattr(looking, "load_inventory", lambda _folder: world.inventory())
-        monkeypatch.setattr(looking, "inspect_nodes", world.inspect)
+        monkeypatch.setattr(looking, "inspect_with_replicas", world.inspect_with_replicas)
+        monkeypatch.setattr(looking, "judge_node", world.judge)
         monkeypatch.setattr(stopping, "inspect_nodes", world.inspect)
         monkeypatch.setattr(record, "run_playbook", world.play)
         monkeypatch.setattr(deploying, "wait_until_ready", world.ask)
@@ -388,3 +401,28 @@ def test_an_applied_change_is_frozen(make: Make) -> None:
     assert isinstance(done, Applied)
     with pytest.raises(AttributeError):
         done.dry_run = True  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("state", ["dead", "hung", "degraded", "starting"])
+def test_a_deploy_with_nothing_to_change_does_not_hide_a_replica_without_a_token(
+    make: Make, state: State
+) -> None:
+    world = make().deployed()
+    world.states = {"chat-1": state}
+    applied = deploy(world.folder, world.told.append)
+    assert (applied.steps, applied.exit_code, world.played) == ((), 6, [])
+    assert [entry.replica for entry in applied.health] == ["chat-1"]
+
+
+def test_a_failed_change_tried_again_takes_no_further_replica_down(make: Make) -> None:
+    world = make().deployed()
+    changed = spec_of(service_data(hosts="serving", replicas=2, args={"max-model-len": 1}))
+    half = after_apply(plan_of(changed, world.facts), world.facts)
+    world.facts = half.model_copy(update={"nodes": {**half.nodes, "node-2": world.facts.nodes["node-2"]}})
+    world.spec = changed
+    world.states = {"chat-0": "dead"}
+    applied = deploy(world.folder, world.told.append)
+    assert (world.played, applied.exit_code) == ([], 6)
+    assert applied.left_out == (
+        "chat-1 on node-2: a replica of chat that is already changed did not come up",
+    )

@@ -32,7 +32,8 @@ def run(program: Program, request: dict[str, Any], before: bytes = b"") -> Any:
 @pytest.mark.parametrize("name", ["npuctl_facts", "npuctl_health"])
 def test_a_program_has_the_sources_of_all_that_it_imports(name: str) -> None:
     program = load_program(name)
-    assert [module for module, _source in program.modules] == ["ansible.module_utils.npuctl_docker", name]
+    utilities = ["ansible.module_utils.npuctl_docker", "ansible.module_utils.npuctl_probe"]
+    assert [module for module, _source in program.modules] == [*utilities, name]
     assert program.modules[-1][1] == (REPOSITORY / f"library/{name}.py").read_text(encoding="utf-8")
 
 
@@ -86,7 +87,7 @@ def test_facts_by_bootstrap_are_facts_by_import(library_module: Any, tmp_path: A
 def test_what_nodes_answer_becomes_facts_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     spec = spec_of(service_data())
     inventory = inventory_of(tmp_path, spec, "b", "a", "c")
-    raw = {"hostname": "x", "npu_smi": {"rc": 1, "stdout": "", "stderr": "no"}}
+    raw = {"hostname": "x", "replicas": [], "npu_smi": {"rc": 1, "stdout": "", "stderr": "no"}}
     asked: dict[str, Any] = {}
 
     def ask(
@@ -96,12 +97,10 @@ def test_what_nodes_answer_becomes_facts_in_order(monkeypatch: pytest.MonkeyPatc
         return [Answer("c", error="off", hint="on"), Answer("a", data=raw), Answer("b", data=raw)]
 
     monkeypatch.setattr("npuctl.remote.inspect.ask", ask)
-    told: list[tuple[str, str]] = []
-    facts = inspect_nodes(inventory, ["b", "a", "c"], on_answer=lambda *answer: told.append(answer))
+    facts = inspect_nodes(inventory, ["b", "a", "c"])
     assert list(facts.nodes) == ["b", "a"]
     assert facts.nodes["a"].npu_error == "no"
     assert (facts.unreachable["c"].reason, facts.unreachable["c"].hint) == ("off", "on")
-    assert told == [("c", "off"), ("a", ""), ("b", "")]
     assert asked["a"]["cluster"] == "prod"
     assert asked["a"]["root"] == "/etc/npuctl/prod"
     assert "/data/models/Qwen3-0.6B" in asked["a"]["paths"]
