@@ -25,7 +25,11 @@ unit: install ## tests that need no node
 
 cluster: install ## tests on sandbox nodes
 	@tools/ensure-docker
-	$(PYTEST) tests/cluster
+	$(PYTEST) -n 2 -m 'cluster and not real_engine'
+
+real-engine: install ## the same with the real vLLM for CPU
+	@tools/ensure-docker
+	$(PYTEST) -m real_engine
 
 bench: install ## measure against pyinfra and ordinary Ansible tasks; writes docs/benchmarks.md
 	@tools/ensure-docker
