@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -202,7 +203,8 @@ class Starter:
         """Kill what still runs."""
         for sim in self._started:
             for pid in processes(sim.folder):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile
+                    os.kill(pid, signal.SIGKILL)
             sim.process.wait()
 
 
