@@ -57,4 +57,7 @@ def _message(result: dict[str, Any]) -> str:
     failed_items = [item for item in result.get("results", []) if item.get("failed")]
     if failed_items:
         return "; ".join(str(item.get("msg", "failed")) for item in failed_items)
-    return str(result.get("msg", "")) if not result.get("censored") else "hidden: it concerns a secret"
+    if result.get("censored"):
+        return "hidden: it concerns a secret"
+    # A loop's own message says only that it came to its end.
+    return "" if "results" in result else str(result.get("msg", ""))
