@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.cluster.conftest import Cluster
+    from tests.cluster.harness import Cluster
 
 pytestmark = pytest.mark.cluster
 

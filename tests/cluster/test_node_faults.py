@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.cluster.conftest import Cluster, Node
+    from tests.cluster.harness import Cluster, Node
 
 pytestmark = pytest.mark.cluster
 

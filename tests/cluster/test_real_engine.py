@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.cluster.conftest import Cluster
+    from tests.cluster.harness import Cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.real_engine]
 

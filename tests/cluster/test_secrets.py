@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.cluster.conftest import Cluster, Node
+    from tests.cluster.harness import Cluster, Node
 
 pytestmark = pytest.mark.cluster
 NAME = "npuctl-ct-chat-0"

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from npuctl.errors import NpuctlError
-from npuctl.sandbox.preflight import require_engine
+from tests.engine import skip_without_engine
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -52,10 +51,7 @@ def test_it_plans_from_recorded_facts_in_another_folder(installed: Path, tmp_pat
 @pytest.fixture
 def sandbox(installed: Path, tmp_path: Path) -> Iterator[Path]:
     """The inventory of a sandbox of one node that the installed npuctl made."""
-    try:
-        require_engine()
-    except NpuctlError as error:
-        pytest.skip(f"not run: {error}")
+    skip_without_engine()
     name = f"wheel-{uuid.uuid4().hex[:6]}"
     up = call(installed, tmp_path, "sandbox", "up", "--nodes", "1", "--name", name, "--inventory", "inv")
     try:
