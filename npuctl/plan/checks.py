@@ -160,13 +160,16 @@ def _chips_free(node: CheckedNode, replica: Replica) -> Iterator[Finding]:
         ours = {replica.container.name, *node.leaving}
         if holder.chip in replica.chips and holder.container not in ours:
             where = f" in container {holder.container}" if holder.container else ""
+            own = next((entry for entry in node.facts.containers if entry.name == holder.container), None)
             yield Finding(
                 id="npu.held",
                 severity="error",
                 node=node.name,
                 seen=f"held by pid {holder.pid}{where}: {holder.command[:80]}",
                 expected=f"free for {replica.name}",
-                remedy=_remedy_for_holder(node, holder.container),
+                remedy=f"npuctl stop --service {own.service}, then deploy: a running service keeps its chips"
+                if own
+                else "end that process if it is yours, or choose other chips for the service",
                 npu=holder.chip,
                 service=replica.service,
             )
@@ -187,13 +190,6 @@ def _chips_free(node: CheckedNode, replica: Replica) -> Iterator[Finding]:
                 npu=chip.id,
                 service=replica.service,
             )
-
-
-def _remedy_for_holder(node: CheckedNode, container: str) -> str:
-    own = next((entry for entry in node.facts.containers if entry.name == container), None)
-    if own is not None:
-        return f"npuctl stop --service {own.service}, then deploy: a chip is not taken from a running service"
-    return "end that process if it is yours, or choose other chips for the service"
 
 
 def _port_free(node: CheckedNode, replica: Replica) -> Iterator[Finding]:

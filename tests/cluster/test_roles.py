@@ -18,13 +18,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 RECAP = re.compile(r"^(node-\d) +: ok=(\d+) +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE)
 
 
-def replay(cluster: Cluster, plan: Path, *words: str) -> dict[str, tuple[int, ...]]:
+def replay(
+    cluster: Cluster, plan: Path, *words: str, playbook: str = "apply.yml"
+) -> dict[str, tuple[int, ...]]:
     """Run a recorded play with ansible-playbook; node → ok, changed, unreachable, failed."""
     known = f"-o UserKnownHostsFile={cluster.inventory / '.ssh' / 'known_hosts'}"
     done = subprocess.run(
         [
             str(Path(sys.executable).parent / "ansible-playbook"),
-            *("-i", str(cluster.inventory), "-i", str(plan), *words, "playbooks/apply.yml"),
+            *("-i", str(cluster.inventory), "-i", str(plan), *words, f"playbooks/{playbook}"),
         ],
         cwd=REPOSITORY,
         env={**cluster.environment(), "ANSIBLE_SSH_ARGS": known},
@@ -59,3 +61,9 @@ def test_check_mode_on_fresh_nodes_says_what_the_play_then_does(cluster: Cluster
     assert [node.containers() for node in cluster.nodes] == [{}, {}, {}]
     did = {node: recap[1] for node, recap in replay(cluster, plan).items()}
     assert said == did
+
+
+def test_facts_can_be_read_by_ansible_as_well(cluster: Cluster) -> None:
+    recap = replay(cluster, cluster.inventory, playbook="facts.yml")
+    assert {node: counts[1:] for node, counts in recap.items()} == dict.fromkeys(recap, (0, 0, 0))
+    assert set(recap) == {"node-1", "node-2", "node-3"}
