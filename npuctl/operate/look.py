@@ -19,6 +19,7 @@ from npuctl.plan.placement import wishes
 from npuctl.remote.inspect import inspect_with_replicas
 from npuctl.remote.inventory import Inventory, load_inventory
 from npuctl.spec.models import ClusterSpec
+from npuctl.spec.parse import Problem, SpecError
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ def look(folder: Path, emit: Emit, *, limit: Sequence[str] = (), tokens: bool = 
 
 def plan_of(inventory: Inventory, facts: ClusterFacts) -> Plan:
     """The plan for these facts, whether just read or recorded."""
+    _refuse_bad_spec(inventory)
     hosts = _hosts(inventory)
     return build_plan(inventory.spec, hosts, facts, inventory.secrets, file=inventory.spec_file)
 
@@ -162,5 +164,16 @@ def _hosts(inventory: Inventory) -> dict[str, list[str]]:
 
 
 def _refuse_bad_spec(inventory: Inventory) -> None:
+    """Raise SpecError with what is wrong in services and in hosts, together."""
+    problems: list[Problem] = []
+    for refuse in (_refuse_services, _hosts):
+        try:
+            refuse(inventory)
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(problems)
+
+
+def _refuse_services(inventory: Inventory) -> None:
     refuse_bad_services(inventory.spec, inventory.secrets, file=inventory.spec_file)
-    _hosts(inventory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from npuctl.errors import PlayFailedError, UnreachableError
@@ -118,30 +118,31 @@ def _carry_out(
     folders: dict[str, list[str]],
     emit: Emit,
 ) -> Stopped:
-    outcome = Outcome()
-    evidence: list[Evidence] = []
-    foreign: dict[str, list[str]] = {}
-    if steps or folders:
-        with recorded(inventory, verb, steps) as change:
-            outcome = change.apply(steps, emit, folders=folders)
-            evidence, foreign = _prove(inventory, chosen, outcome, emit)
-            change.run.write(
-                "result",
-                failed=outcome.failed,
-                unproven=[
-                    f"{entry.node}: {entry.what}: {entry.seen}" for entry in evidence if not entry.holds
-                ],
-                unreachable=sorted({*_silent(facts), *outcome.unreachable}),
-            )
-    return Stopped(
+    # What was stopped before may still hold HBM: to do nothing is no proof either.
+    evidence, foreign = _leftovers(facts, chosen)
+    found = Stopped(
         cluster=inventory.spec.name,
         steps=steps,
-        outcome=outcome,
+        outcome=Outcome(),
         evidence=tuple(evidence),
         foreign=foreign,
         unreachable=_silent(facts),
         simulated=facts.simulated,
     )
+    if not steps and not folders:
+        return found
+    with recorded(inventory, verb, steps) as change:
+        outcome = change.apply(steps, emit, folders=folders)
+        evidence, foreign = _prove(inventory, chosen, outcome, emit)
+        stopped = replace(found, outcome=outcome, evidence=tuple(evidence), foreign=foreign)
+        change.run.write(
+            "result",
+            exit_code=stopped.exit_code,
+            failed=outcome.failed,
+            unproven=[f"{entry.node}: {entry.what}: {entry.seen}" for entry in evidence if not entry.holds],
+            unreachable=sorted({*_silent(facts), *outcome.unreachable}),
+        )
+        return stopped
 
 
 def _prove(
@@ -154,21 +155,26 @@ def _prove(
         emit(Notice("proof", "looking for processes, HBM, ports and shared memory that are left"))
     while asked:
         facts = inspect_nodes(inventory, asked)
-        evidence = [
-            entry
-            for name, node in facts.nodes.items()
-            for entry in prove_stopped(name, chosen[name], node, product_of(node))
-        ]
+        evidence, foreign = _leftovers(facts, chosen)
         evidence += [
             Evidence(name, "node", holds=False, seen=f"unreachable: {node.reason}")
             for name, node in facts.unreachable.items()
         ]
         if all(entry.holds for entry in evidence) or time.monotonic() > deadline:
-            foreign = {
-                name: found
-                for name, node in facts.nodes.items()
-                if (found := foreign_holders(chosen[name], node))
-            }
             return evidence, foreign
         time.sleep(_PAUSE_SECONDS)
     return [], {}
+
+
+def _leftovers(
+    facts: ClusterFacts, chosen: dict[str, list[ContainerFacts]]
+) -> tuple[list[Evidence], dict[str, list[str]]]:
+    """What the nodes show of our containers, and by node what others hold there."""
+    nodes = {name: node for name, node in facts.nodes.items() if chosen[name]}
+    evidence = [
+        entry
+        for name, node in nodes.items()
+        for entry in prove_stopped(name, chosen[name], node, product_of(node))
+    ]
+    foreign = {name: found for name, node in nodes.items() if (found := foreign_holders(chosen[name], node))}
+    return evidence, foreign

@@ -9,8 +9,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,3 +77,39 @@ def read_journal(state: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return lines
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """One run as the journal tells it; `end` in words, `exit_code` where the run came to a result."""
+
+    id: str
+    verb: str
+    began: str
+    end: str
+    exit_code: int | None = None
+
+
+_NO_END = "has no end in the journal: it was killed, or is still going on"
+
+
+def summarise(lines: Sequence[Mapping[str, Any]]) -> list[PastRun]:
+    """One entry a run, in the order in which they began."""
+    runs: dict[str, PastRun] = {}
+    for line in lines:
+        run, event = line["run"], line["event"]
+        if event == "begun":
+            runs[run] = PastRun(run, line["verb"], line["time"], _NO_END)
+        elif run in runs:
+            runs[run] = _after(runs[run], event, line)
+    return list(runs.values())
+
+
+def _after(run: PastRun, event: str, line: Mapping[str, Any]) -> PastRun:
+    if event == "result":
+        return replace(run, exit_code=line.get("exit_code"))
+    if event == "ended":
+        return replace(run, end=f"ended with {run.exit_code}")
+    if event == "failed":
+        return replace(run, end=f"failed: {line['error']}")
+    return replace(run, end=event)

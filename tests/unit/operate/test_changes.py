@@ -339,6 +339,21 @@ def test_a_stop_of_what_is_stopped_does_nothing(make: Make) -> None:
     assert (done.steps, done.exit_code, world.played) == ((), 0, [])
 
 
+def test_a_second_stop_does_not_hide_memory_that_the_first_one_found(make: Make) -> None:
+    world = make().deployed()
+    found = halted(world.facts)
+    leaking = found.nodes["node-2"]
+    chips = [chip.model_copy(update={"memory_used_mb": 50000}) for chip in leaking.chips]
+    world.facts = found.model_copy(
+        update={"nodes": {**found.nodes, "node-2": leaking.model_copy(update={"chips": chips})}}
+    )
+    done = stop(world.folder, world.told.append)
+    assert (done.steps, done.exit_code, world.played) == ((), 4, [])
+    assert [(entry.node, entry.what) for entry in done.evidence if not entry.holds] == [
+        ("node-2", "HBM of chip 0")
+    ]
+
+
 def test_a_stop_of_one_service_leaves_the_other(make: Make) -> None:
     world = make(service_data("a"), service_data("b", port=9000), node_1=node()).deployed()
     stop(world.folder, world.told.append, service="b")

@@ -96,3 +96,10 @@ def test_a_spec_with_an_unknown_engine_is_a_mistake_of_the_spec_for_every_verb(t
     """health and logs too: else it would be called a bug of npuctl."""
     with pytest.raises(SpecError, match="unknown engine"):
         expected_replicas(inventory_of(tmp_path, spec_of(service_data(engine="vlm"))))
+
+
+def test_wrong_services_and_wrong_hosts_are_said_together(tmp_path: Path) -> None:
+    spec = spec_of(service_data(hosts="nowhere", args={"swap-space": 4}))
+    with pytest.raises(SpecError) as caught:
+        expected_replicas(inventory_of(tmp_path, spec))
+    assert [problem.where.rpartition(".")[2] for problem in caught.value.problems] == ["swap-space", "hosts"]

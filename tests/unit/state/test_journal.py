@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from npuctl.errors import CancelledError
 from npuctl.operate.record import recorded
 from npuctl.plan.model import Step
 from npuctl.runner.events import Event
-from npuctl.state.journal import KEPT_RUNS, begin_run, read_journal
+from npuctl.state.journal import KEPT_RUNS, begin_run, read_journal, summarise
 from tests.making import inventory_of, service_data, spec_of
 
 STEP = Step("node-1", "create", "chat-0", "npuctl-prod-chat-0", "vllm", "/etc/npuctl/prod/chat-0")
@@ -142,3 +143,27 @@ def test_every_line_is_json(tmp_path: Path) -> None:
     begin_run(tmp_path, "deploy", {"text": 'a"b\nc'}).write("ended")
     for line in (tmp_path / "journal.jsonl").read_text(encoding="utf-8").splitlines():
         json.loads(line)
+
+
+def line(run: str, event: str, **more: Any) -> dict[str, Any]:
+    return {"run": run, "verb": "deploy", "time": "2026-01-01T00:00:00.000+00:00", "event": event, **more}
+
+
+def test_the_history_tells_how_each_run_ended() -> None:
+    lines = [
+        line("a", "begun"),
+        line("a", "result", exit_code=6),
+        line("a", "ended"),
+        line("b", "begun"),
+        line("c", "begun"),
+        line("c", "interrupted"),
+        line("d", "begun"),
+        line("d", "failed", error="PlayFailedError: no"),
+        line("of-a-begin-that-was-cut-off", "ended"),
+    ]
+    assert [(past.id, past.end, past.exit_code) for past in summarise(lines)] == [
+        ("a", "ended with 6", 6),
+        ("b", "has no end in the journal: it was killed, or is still going on", None),
+        ("c", "interrupted", None),
+        ("d", "failed: PlayFailedError: no", None),
+    ]

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = frozenset({"exit-at-start", "never-ready", "hang", "slow", "http-500", "ignore-sigterm", "die-after"})
-
 
 class Faults:
     """The faults that hold for a server of these model names."""
