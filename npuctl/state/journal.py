@@ -54,15 +54,20 @@ def begin_run(state: Path, verb: str, details: Mapping[str, Any]) -> Run:
     runs.mkdir(mode=0o700, parents=True, exist_ok=True)
     for old in sorted(runs.iterdir())[: -KEPT_RUNS or None]:
         shutil.rmtree(old, ignore_errors=True)
-    for killed in runs.glob("*/runner"):
-        # ansible-runner keeps the whole environment there; a run that ends by itself takes it away.
-        shutil.rmtree(killed, ignore_errors=True)
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    run = Run(f"{stamp}-{verb}-{secrets.token_hex(2)}", verb, runs, state / "journal.jsonl")
-    run = Run(run.id, verb, runs / run.id, run.journal)
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{verb}-{secrets.token_hex(2)}"
+    run = Run(name, verb, runs / name, state / "journal.jsonl")
     run.folder.mkdir(mode=0o700)
     run.write("begun", **details)
     return run
+
+
+def forget_killed_runs(state: Path) -> None:
+    """Remove what runs that were killed left of ansible-runner: the whole environment, tokens and all.
+
+    A run that ends by itself takes it away. Only the holder of the lock knows that no other run is alive.
+    """
+    for killed in (state / "runs").glob("*/runner"):
+        shutil.rmtree(killed, ignore_errors=True)
 
 
 def read_journal(state: Path) -> list[dict[str, Any]]:

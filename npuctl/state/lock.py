@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from npuctl.errors import LockedError
+from npuctl.state.journal import forget_killed_runs
 
 
 @contextlib.contextmanager
@@ -47,6 +48,7 @@ def hold_lock(state: Path, verb: str) -> Iterator[None]:
         }
         stream.write(json.dumps(owner))
         stream.flush()
+        forget_killed_runs(state)
         yield
 
 

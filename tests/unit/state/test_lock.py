@@ -83,3 +83,13 @@ def test_a_holder_that_has_not_written_its_name_yet(tmp_path: Path, text: str) -
 def test_the_folder_is_made_private(tmp_path: Path) -> None:
     with hold_lock(tmp_path / "state", "deploy"):
         assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_who_has_the_lock_removes_what_a_killed_run_left(tmp_path: Path) -> None:
+    """Also where nothing has to change, so that no new run begins."""
+    left = tmp_path / "runs" / "20260101T000000-deploy-abcd" / "runner" / "artifacts"
+    left.mkdir(parents=True)
+    (left / "command").write_text("TOKEN=canary", encoding="utf-8")
+    with hold_lock(tmp_path, "deploy"):
+        assert not left.exists()
+    assert left.parents[1].is_dir()
