@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from npuctl.hardware.unreadable import UnreadableError
 
-class NpuSmiParseError(ValueError):
-    """The text is not, or not wholly, what npu-smi prints.
 
-    Attributes:
-        reason: what is wrong, without the line.
-        line: the offending line as it stood in the text; empty when the end of the text is.
-        line_number: counted from 1.
-    """
-
-    def __init__(self, reason: str, *, line: str = "", line_number: int = 0) -> None:
-        where = f"line {line_number}: " if line_number else ""
-        shown = f": {line.strip()!r}" if line.strip() else ""
-        super().__init__(f"{where}{reason}{shown}")
-        self.reason = reason
-        self.line = line
-        self.line_number = line_number
+class NpuSmiParseError(UnreadableError):
+    """The text is not, or not wholly, what npu-smi prints."""
 
 
 class DriverUnusableError(NpuSmiParseError):
