@@ -19,8 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check and print the findings; 3 when one is an error, 5 when a node did not answer."""
-    from dataclasses import asdict
-
     from npuctl.display.progress import open_progress
     from npuctl.display.text import findings_text
     from npuctl.errors import CheckRefusedError, UnreachableError
@@ -34,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         "schema": 1,
         "cluster": plan.cluster,
         "simulated": plan.simulated,
-        "findings": [asdict(finding) for finding in plan.findings],
+        "findings": [finding.to_json() for finding in plan.findings],
         "unreachable": {node: silent.model_dump() for node, silent in plan.unreachable.items()},
     }
     answer(options, findings_text(plan, len(view.facts.nodes)), findings)

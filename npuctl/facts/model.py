@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from npuctl.facts.frozen import Frozen
+from npuctl.facts.reach import Reach
+from npuctl.facts.survey import Survey
 
 SCHEMA = 1
-
-
-class Frozen(BaseModel):
-    """A fact: frozen; unknown keys are ignored so that older readers take newer files of one schema."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class ChipFacts(Frozen):
@@ -124,6 +122,9 @@ class NodeFacts(Frozen):
     paths: dict[str, Literal["file", "directory", "other", "absent"]] = Field(default_factory=dict)
     free_bytes: dict[str, int] = Field(default_factory=dict)
     shared_memory: list[str] = Field(default_factory=list)
+    survey: Survey | None = Field(
+        default=None, description="What a thorough look adds; None when none was taken."
+    )
 
 
 class Unreachable(Frozen):
@@ -139,6 +140,7 @@ class ClusterFacts(Frozen):
     schema_version: int = Field(default=SCHEMA, alias="schema", serialization_alias="schema")
     nodes: dict[str, NodeFacts] = Field(default_factory=dict)
     unreachable: dict[str, Unreachable] = Field(default_factory=dict)
+    reach: Reach | None = Field(default=None, description="What the NPUs' probes of each other said.")
 
     @property
     def simulated(self) -> bool:

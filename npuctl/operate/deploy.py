@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from npuctl.errors import CheckRefusedError, PlayFailedError, UnhealthyError, UnreachableError
@@ -31,7 +31,7 @@ class FindingsError(CheckRefusedError):
 
     def as_data(self) -> dict[str, object]:
         """The error with its findings one by one."""
-        return {**super().as_data(), "findings": [asdict(finding) for finding in self.findings]}
+        return {**super().as_data(), "findings": [finding.to_json() for finding in self.findings]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,16 +76,19 @@ def build_plan(
         findings += checks.of_seat(service, seat, engines.load(service.engine).seat_problems(service, seat))
         replicas.append(_replica(spec.name, service, seat, seat_place, secrets))
     steps: list[Step] = []
+    checked: list[checks.CheckedNode] = []
+    serving = {name for names in hosts.values() for name in names}
     for name, node in sorted(facts.nodes.items()):
         expected = {wish.name for wish in wishes(spec, hosts) if wish.node == name}
         here = [replica for replica in replicas if replica.node == name]
         own = list(steps_of_node(name, node, here, expected, spec.name))
         leaving = {step.container for step in own if step.action == "remove"}
-        if any(name in names for names in hosts.values()):
-            findings += checks.of_node(
-                checks.CheckedNode(name, node, products[name], leaving), here, services
-            )
+        if name in serving or not spec.services:
+            checked.append(checks.CheckedNode(name, node, products[name], leaving, tuple(here)))
         steps += own
+    findings += checks.all_findings(
+        checks.Checked(spec, tuple(checked), facts.reach, network_required=needs_network(spec))
+    )
     return Plan(
         cluster=spec.name,
         simulated=facts.simulated,
@@ -120,6 +123,12 @@ def refuse_bad_services(spec: ClusterSpec, secrets: Mapping[str, str], *, file: 
         ]
     if problems:
         raise SpecError(problems)
+
+
+def needs_network(spec: ClusterSpec) -> bool:
+    """Whether the NPU network between nodes must work: said so, or a replica spans nodes."""
+    spans = any(service.topology.nodes_per_replica > 1 for service in spec.services)
+    return spec.npu_network == "required" or (spec.npu_network == "auto" and spans)
 
 
 def product_of(node: NodeFacts) -> Product | None:

@@ -126,7 +126,13 @@ class Step:
 class Finding:
     """What a check saw.
 
-    An error refuses a deploy; a warning does not.
+    An error refuses a deploy, unless it is waived; a warning does not.
+
+    Attributes:
+        node: where; "" when it is about the cluster.
+        npu: N of /dev/davinciN, where it is about one chip.
+        origin: who found it: npuctl, or the name of another tool that ran on the node.
+        waived: the reason from the spec why it does not count here; "" where it does.
     """
 
     id: str
@@ -137,6 +143,22 @@ class Finding:
     remedy: str
     npu: int | None = None
     service: str = ""
+    origin: str = "npuctl"
+    waived: str = ""
+
+    @property
+    def link(self) -> str:
+        """Its page in the documentation."""
+        return f"docs/reference/checks/{self.id}.md"
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a deploy stops because of it."""
+        return self.severity == "error" and not self.waived
+
+    def to_json(self) -> dict[str, Any]:
+        """The finding as data."""
+        return {**asdict(self), "link": self.link}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +180,12 @@ class Plan:
     @property
     def errors(self) -> tuple[Finding, ...]:
         """The findings that refuse a deploy."""
-        return tuple(finding for finding in self.findings if finding.severity == "error")
+        return tuple(finding for finding in self.findings if finding.refuses)
 
     def to_json(self) -> dict[str, Any]:
         """The plan as data, without the hash of a file of secrets."""
         data: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
+        data["findings"] = [finding.to_json() for finding in self.findings]
         data["unreachable"] = {name: node.model_dump() for name, node in self.unreachable.items()}
         for replica in data["replicas"]:
             _hide_secrets(replica)

@@ -169,11 +169,33 @@ class Service(Frozen):
         return self
 
 
+class Waiver(Frozen):
+    """A check that may fail here, and why."""
+
+    check: Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z_]+)+$")] = Field(
+        description="Id of the check, as `npuctl check` prints it."
+    )
+    reason: Text = Field(description="Why it does not matter here; shown with the finding.")
+    nodes: list[Text] | None = Field(default=None, description="Only on these nodes; left out, on all.")
+    npus: list[Annotated[int, Field(ge=0, le=65535)]] | None = Field(
+        default=None, description="Only for these NPUs; left out, for all."
+    )
+
+
 class ClusterSpec(Frozen):
     """Everything that a person decides about one cluster."""
 
     name: Name = Field(description="Name of the cluster; part of every container's name.")
     services: list[Service] = Field(description="The services, in order of placement.")
+    npu_network: Literal["auto", "required", "unused"] = Field(
+        default="auto",
+        description="Whether the NPUs of different nodes must reach each other: `required` makes every finding"
+        " about it an error, `unused` leaves it unchecked; `auto` requires it when a replica spans nodes and"
+        " warns otherwise.",
+    )
+    waivers: list[Waiver] = Field(
+        default_factory=list, description="Findings that do not refuse a deploy here, each with a reason."
+    )
 
     @model_validator(mode="after")
     def _service_names_are_unique(self) -> ClusterSpec:

@@ -1,0 +1,66 @@
+"""What every family of checks is given, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from npuctl.facts.model import NodeFacts
+from npuctl.facts.reach import Reach
+from npuctl.facts.survey import Survey
+from npuctl.hardware.catalog import Product
+from npuctl.plan.model import Finding, Replica
+from npuctl.spec.models import ClusterSpec, Service
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedNode:
+    """One node as the checks see it.
+
+    Attributes:
+        product: None when its chips are of no product that npuctl knows, or could not be read.
+        leaving: our containers that the plan removes first: what they hold comes free.
+        replicas: what should run on it.
+        address: where the inventory reaches it; "" when that is not known.
+    """
+
+    name: str
+    facts: NodeFacts
+    product: Product | None
+    leaving: AbstractSet[str] = frozenset()
+    replicas: tuple[Replica, ...] = ()
+
+    @property
+    def survey(self) -> Survey | None:
+        """The thorough look; None in facts that were taken without one: then there is nothing to judge."""
+        return self.facts.survey
+
+    @property
+    def running(self) -> frozenset[str]:
+        """Our containers that run on it."""
+        return frozenset(
+            entry.name for entry in self.facts.containers if entry.state in {"running", "restarting"}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The whole cluster as the checks see it: what was asked for, what is there, what is planned.
+
+    `network_required` says that the NPU network must work between the nodes: findings about it are errors
+    then, and warnings where every replica lives on one node.
+    """
+
+    spec: ClusterSpec
+    nodes: tuple[CheckedNode, ...]
+    reach: Reach | None = None
+    network_required: bool = False
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """Services by name."""
+        return {service.name: service for service in self.spec.services}
+
+
+Family = Callable[[Checked], Iterable[Finding]]
