@@ -35,9 +35,10 @@ bench: install ## measure against pyinfra and ordinary Ansible tasks; writes doc
 	@tools/ensure-docker
 	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	.venv/bin/python -m benchmarks
+	.venv/bin/python -m benchmarks.look
 
 docs: install ## write the generated pages of docs/reference anew
-	.venv/bin/python tools/generate_docs.py
+	.venv/bin/python -m tools.generate_docs
 
 clean: ## remove the sandbox, its images and .venv
 	-.venv/bin/npuctl sandbox down --all --purge

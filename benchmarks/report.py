@@ -125,18 +125,18 @@ def all_met(measured: Mapping[str, Any]) -> bool:
     return all(met is not False for met in ratios) and all(starts)
 
 
-def write_between_markers(page: Path, text: str) -> None:
-    """Put the tables into a page, in place of those of the last time.
+def write_between_markers(page: Path, text: str, *, begin: str = BEGIN, end: str = END) -> None:
+    """Put the text into a page, in place of that of the last time.
 
     Raises:
         ValueError: the page has not both markers in their order.
     """
     old = page.read_text(encoding="utf-8")
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} has no {BEGIN} … {END}")
-    page.write_text(f"{before}{BEGIN}\n{text}{END}{after}", encoding="utf-8")
+    before, opened, rest = old.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not opened or not closed:
+        raise ValueError(f"{page} has no {begin} … {end}")
+    page.write_text(f"{before}{begin}\n{text}{end}{after}", encoding="utf-8")
 
 
 def _rows(rows: list[dict[str, Any]], text: Mapping[str, str]) -> list[str]:

@@ -15,9 +15,11 @@ import platform
 import pwd
 import re
 import stat
-import subprocess
+import time
 
+from ansible.module_utils import npuctl_command as command
 from ansible.module_utils import npuctl_docker as docker
+from ansible.module_utils import npuctl_files as files
 from ansible.module_utils import npuctl_probe as probe
 
 DOCUMENTATION = r"""
@@ -34,6 +36,12 @@ options:
     elements: dict
     default: []
     no_log: true
+  survey:
+    description: >-
+      Ask every chip, port, disk, image and model folder too. A dictionary of models and caches (paths), images
+      (references), engines (names), packages (whose versions in images are wanted) and second_opinion (whether
+      other tools on the node are asked).
+    type: dict
 author: npuctl
 """
 EXAMPLES = r"""
@@ -44,6 +52,7 @@ RETURN = r"""
 facts: {description: What was read., returned: always, type: dict}
 """
 
+PATH_SECONDS = 5
 NPU_SMI_SECONDS = 20  # the driver's own collector uses 20 s for `npu-smi info`
 DEVICE = re.compile(r"^/dev/davinci(\d+)$")
 CONTAINER_ID = re.compile(r"([0-9a-f]{64})")
@@ -51,82 +60,63 @@ VERSION_INFO = "/usr/local/Ascend/driver/version.info"
 
 
 def collect(request):
-    """Read the node; `request` has cluster and root, and may have paths and replicas."""
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    """Read the node; `request` has cluster and root, and may have paths, replicas and survey."""
+    began = time.time()
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
         replicas = pool.submit(probe.observe_all, request.get("replicas") or [])
-        smi = pool.submit(run, ["npu-smi", "info"], NPU_SMI_SECONDS)
+        smi = pool.submit(command.run, ["npu-smi", "info"], NPU_SMI_SECONDS)
+        survey = pool.submit(read_survey, request, smi) if request.get("survey") is not None else None
         engine = pool.submit(read_docker, request["cluster"])
         processes = pool.submit(read_processes)
         facts = read_host()
         facts["files"] = read_files(request["root"])
-        facts["clusters"] = sorted(listdir(os.path.dirname(request["root"])))
-        facts["paths"] = {path: kind(path) for path in request.get("paths") or []}
+        facts["clusters"] = sorted(files.names(os.path.dirname(request["root"])))
+        facts["paths"] = read_kinds(request.get("paths") or [])
         facts["free_bytes"] = read_free_space(request["root"])
         facts["npu_smi"] = smi.result()
         facts.update(engine.result())
         facts.update(processes.result())
         facts["replicas"] = replicas.result()
+        facts["survey"] = survey.result() if survey else None
+    facts["clock"] = {"began": began, "ended": time.time()}
     return facts
 
 
-def run(argv, seconds):
-    """A tool's answer: rc, stdout, stderr; rc None when it is absent or did not end in time."""
-    environment = dict(os.environ, LC_ALL="C")
-    environment["PATH"] = environment.get("PATH", "/usr/bin:/bin") + ":/usr/local/bin:/usr/local/sbin"
-    try:
-        done = subprocess.run(
-            argv, capture_output=True, timeout=seconds, env=environment, stdin=subprocess.DEVNULL, check=False
-        )
-    except FileNotFoundError:
-        return {"rc": None, "stdout": "", "stderr": argv[0] + " is not installed"}
-    except subprocess.TimeoutExpired:
-        return {"rc": None, "stdout": "", "stderr": f"{argv[0]} did not end within {seconds} s"}
-    except OSError as error:
-        return {"rc": None, "stdout": "", "stderr": f"{argv[0]}: {error}"}
-    return {
-        "rc": done.returncode,
-        "stdout": done.stdout.decode("utf-8", "replace"),
-        "stderr": done.stderr.decode("utf-8", "replace"),
-    }
+def read_survey(request, smi):
+    """The thorough look; its modules travel to the node only when one is taken (remote/program.py)."""
+    from ansible.module_utils import npuctl_survey as survey
+
+    return survey.collect(request, smi)
 
 
 def read_host():
     """Operating system, memory, driver files, device nodes, shared memory."""
     memory = {}
-    for line in read_text("/proc/meminfo").splitlines():
+    for line in files.text("/proc/meminfo").splitlines():
         key, _, rest = line.partition(":")
         memory[key] = int(rest.split()[0]) // 1024 if rest.split() else 0
-    release = dict(line.split("=", 1) for line in read_text("/etc/os-release").splitlines() if "=" in line)
+    release = dict(line.split("=", 1) for line in files.text("/etc/os-release").splitlines() if "=" in line)
     return {
         "hostname": platform.node(),
         "simulated": os.path.exists("/etc/npuctl-sandbox"),
         "os": release.get("PRETTY_NAME", "").strip('"'),
         "kernel": platform.release(),
         "architecture": platform.machine(),
-        "boot_id": read_text("/proc/sys/kernel/random/boot_id").strip(),
+        "boot_id": files.text("/proc/sys/kernel/random/boot_id").strip(),
         "memory_total_mb": memory.get("MemTotal", 0),
         "memory_available_mb": memory.get("MemAvailable", 0),
-        "version_info": read_text(VERSION_INFO),
+        "version_info": files.text(VERSION_INFO),
         "devices": sorted(path for path in glob.glob("/dev/davinci*") if DEVICE.match(path)),
-        "shared_memory": sorted(name for name in listdir("/dev/shm") if name.startswith(("psm_", "sem.mp-"))),
+        "shared_memory": sorted(
+            name for name in files.names("/dev/shm") if name.startswith(("psm_", "sem.mp-"))
+        ),
     }
 
 
-def read_text(path):
-    """A file's text; empty when it cannot be read."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
-    except OSError:
-        return ""
-
-
-def listdir(path):
-    """Names in a folder; none when it cannot be read."""
-    try:
-        return os.listdir(path)
-    except OSError:
-        return []
+def read_kinds(paths):
+    """What each path is; one that hangs, as on a file server that is dead, is left out."""
+    kinds = {path: command.within(PATH_SECONDS, kind, path)[0] for path in paths}
+    return {path: found for path, found in kinds.items() if found}
 
 
 def kind(path):
@@ -141,20 +131,13 @@ def kind(path):
 def read_free_space(root):
     """Free bytes where our files and Docker's lie, by path."""
     free = {}
-    for path in ("/", existing(root), existing("/var/lib/docker")):
+    for path in ("/", files.nearest_folder(root), files.nearest_folder("/var/lib/docker")):
         try:
             stats = os.statvfs(path)
         except OSError:
             continue
         free[path] = stats.f_bavail * stats.f_frsize
     return free
-
-
-def existing(path):
-    """The path, or its nearest folder that exists."""
-    while path != "/" and not os.path.isdir(path):
-        path = os.path.dirname(path)
-    return path
 
 
 def read_files(root):
@@ -247,10 +230,10 @@ def read_processes():
     """Who holds an NPU's device node, and who listens on which TCP port: one walk over /proc."""
     sockets = {inode: port for port, inode in listening_sockets()}
     holders, listeners = [], {port: {"port": port} for port in sockets.values()}
-    for pid in listdir("/proc"):
+    for pid in files.names("/proc"):
         if not pid.isdigit():
             continue
-        for descriptor in listdir(f"/proc/{pid}/fd"):
+        for descriptor in files.names(f"/proc/{pid}/fd"):
             try:
                 target = os.readlink(f"/proc/{pid}/fd/{descriptor}")
             except OSError:
@@ -269,7 +252,7 @@ def read_processes():
 def listening_sockets():
     """(port, inode) of every TCP socket that listens (state 0A in proc(5))."""
     for path in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in read_text(path).splitlines()[1:]:
+        for line in files.text(path).splitlines()[1:]:
             fields = line.split()
             if len(fields) > 9 and fields[3] == "0A":
                 yield int(fields[1].rsplit(":", 1)[1], 16), fields[9]
@@ -277,11 +260,11 @@ def listening_sockets():
 
 def process(pid):
     """pid, command and container id of a process."""
-    command = read_text(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
-    container = CONTAINER_ID.search(read_text(f"/proc/{pid}/cgroup").rsplit("/", 1)[-1])
+    command = files.text(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
+    container = CONTAINER_ID.search(files.text(f"/proc/{pid}/cgroup").rsplit("/", 1)[-1])
     return {
         "pid": int(pid),
-        "command": (command or read_text(f"/proc/{pid}/comm").strip())[:200],
+        "command": (command or files.text(f"/proc/{pid}/comm").strip())[:200],
         "container_id": container.group(1) if container else "",
     }
 
@@ -296,6 +279,7 @@ def main():
             "root": {"type": "str", "required": True},
             "paths": {"type": "list", "elements": "str", "default": []},
             "replicas": {"type": "list", "elements": "dict", "default": [], "no_log": True},
+            "survey": {"type": "dict"},
         },
         supports_check_mode=True,
     )

@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# What library/module_utils holds, each after those that it imports.
+UTILITIES = (
+    "npuctl_docker",
+    "npuctl_probe",
+    "npuctl_command",
+    "npuctl_files",
+    "npuctl_npus",
+    "npuctl_host",
+    "npuctl_images",
+    "npuctl_weights",
+    "npuctl_second_opinion",
+    "npuctl_survey",
+)
 NPUSIM = REPOSITORY / "sandbox" / "node" / "npusim"
 
 if str(REPOSITORY) not in sys.path:
@@ -46,7 +59,7 @@ def library_module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleTyp
 
     def load(name: str) -> ModuleType:
         loaded = {}
-        for used in ("npuctl_docker", "npuctl_probe"):  # each after those that it imports
+        for used in UTILITIES:
             loaded[used] = _load(used, REPOSITORY / f"library/module_utils/{used}.py")
             monkeypatch.setitem(sys.modules, f"ansible.module_utils.{used}", loaded[used])
             monkeypatch.setattr(utilities, used, loaded[used], raising=False)

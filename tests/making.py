@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,24 @@ from npuctl.facts.model import (
     ListenerFacts,
     NodeFacts,
 )
+from npuctl.facts.reach import Outcome, Probe, Reach
+from npuctl.facts.survey import (
+    ChipSurvey,
+    ConfiguredPort,
+    DeviceNode,
+    DiskFacts,
+    HostFacts,
+    NicFacts,
+    PortFacts,
+    ShardFacts,
+    Survey,
+    WeightsFacts,
+)
 from npuctl.hardware.catalog import PRODUCTS
 from npuctl.plan.build import build_plan, resolve_hosts
 from npuctl.plan.checks import paths_to_look_at
 from npuctl.plan.model import Plan, Replica, Step, cluster_root
+from npuctl.plan.reach import Card, plan_probes
 from npuctl.remote.inventory import Host, Inventory
 from npuctl.spec.models import ClusterSpec, Service
 from npuctl.spec.parse import KEY, parse_cluster
@@ -95,6 +109,129 @@ def node(product: str = "a2", *, count: int | None = None, **changes: Any) -> No
         "free_bytes": {"/": 2**40},
     }
     return NodeFacts.model_validate(own | changes)
+
+
+def host(number: int = 1, **changes: Any) -> HostFacts:
+    """The machine around the NPUs of the node of that number, well set."""
+    address = f"10.0.0.{number}"
+    own: dict[str, Any] = {
+        "clock_offset_seconds": 0.01,
+        "clock_doubt_seconds": 0.005,
+        "nics": [
+            NicFacts(name="lo", kind="loopback", up=True, mtu=65536, addresses=["127.0.0.1", "::1"]),
+            NicFacts(name="eth0", kind="physical", up=True, mtu=1500, addresses=[address]),
+            NicFacts(name="docker0", kind="bridge", up=True, mtu=1400, addresses=["172.17.0.1"]),
+        ],
+        "hostname_addresses": [address],
+        "disks": [
+            DiskFacts(path="/", holds=["root", "npuctl"], free_bytes=2**40),
+            DiskFacts(path="/var/lib/docker", holds=["docker"], free_bytes=2**40),
+            DiskFacts(path="/data", holds=["model:/data/models/Qwen3-0.6B"], free_bytes=2**40),
+        ],
+        "device_nodes": [
+            DeviceNode(path=path, mode="0660", owner="HwHiAiUser", group="HwHiAiUser")
+            for path in PRODUCTS[0].devices(range(8))
+        ],
+        "sysctl": {
+            "vm.swappiness": "0",
+            "kernel.numa_balancing": "0",
+            "net.ipv4.ip_local_port_range": "32768 60999",
+            "net.ipv4.ip_local_reserved_ports": "60000-60127",
+        },
+        "transparent_hugepages": "always",
+        "governors": ["performance"],
+        "cpus": 192,
+        "uid": 0,
+        "docker_root": "/var/lib/docker",
+        "docker_runtimes": {"runc": "runc"},
+        "docker_default_runtime": "runc",
+    }
+    return HostFacts.model_validate(own | changes)
+
+
+def on_network(index: int, product: str = "a2", *, count: int | None = None, **of_chip: Any) -> NodeFacts:
+    """A healthy server whose NPUs have a network; `c3={...}` changes what the port of chip 3 says now.
+
+    `saved_c3={...}` changes its lines in hccn.conf, `survey={...}` the rest of what was read.
+    """
+    own = chips(product, count)
+    ports, saved = [], []
+    for chip in own:
+        settings = {
+            "chip": chip.id,
+            "address": f"10.{20 + chip.chip}.{index}.{11 + chip.id}",
+            "netmask": "255.255.0.0",
+            "gateway": f"10.{20 + chip.chip}.255.1",
+            "detect_address": f"10.{20 + chip.chip}.255.1",
+            "tls_switch": 0,
+        }
+        vnic = {"vnic_address": f"192.{index}.{2 + chip.chip}.{199 - chip.id}", "vnic_link": "UP"}
+        state = {"link": "UP", "net_health": "Success", "mtu": 1500, **(vnic if product == "a3" else {})}
+        ports.append(PortFacts.model_validate({**settings, **state, **of_chip.get(f"c{chip.id}", {})}))
+        saved.append(ConfiguredPort.model_validate({**settings, **of_chip.get(f"saved_c{chip.id}", {})}))
+    asked = [
+        ChipSurvey(id=chip.id, npu=chip.npu, chip=chip.chip, super_pod_id=0 if product == "a3" else None)
+        for chip in own
+    ]
+    read = {"chips": asked, "ports": ports, "configured_ports": saved, **of_chip.get("survey", {})}
+    return node(product, count=count, survey=Survey.model_validate(read))
+
+
+def network_of(*nodes: NodeFacts) -> ClusterFacts:
+    """A cluster of such servers, node-1 and so on."""
+    return ClusterFacts(nodes={f"node-{number}": found for number, found in enumerate(nodes, start=1)})
+
+
+def reach_of(facts: ClusterFacts, says: Callable[[Card, Card], Outcome], *, all_pairs: bool = False) -> Reach:
+    """What probes of this cluster's NPUs come to, when `says` tells what each (source, peer) gives."""
+    plan = plan_probes(facts, all_pairs=all_pairs)
+    probes, counts = [], {(port.node, port.chip): [0, 0, 0, 0] for port in plan.ports}
+    for name, sources in plan.targets.items():
+        for chip, targets in sources.items():
+            for target in targets:
+                outcome = says((name, chip), target.peer)
+                probe = Probe(
+                    node=name,
+                    chip=chip,
+                    peer_node=target.peer[0],
+                    peer_chip=target.peer[1],
+                    address=target.address,
+                    plane=target.plane,
+                    outcome=outcome,
+                    why="hccn_tool is busy, please try again." if outcome == "unread" else "",
+                )
+                probes += [] if outcome == "ok" else [probe]
+                for place, card in ((0, target.peer), (2, (name, chip))):
+                    counts[card][place] += 1
+                    counts[card][place + 1] += outcome == "ok"
+    names = ("to_asked", "to_ok", "from_asked", "from_ok")
+    return Reach(
+        asked_of=list(plan.targets),
+        pairs=plan.pairs,
+        sampled=plan.sampled,
+        asked=plan.probes,
+        ok=plan.probes - len(probes),
+        ports=[
+            port.model_copy(update=dict(zip(names, counts[port.node, port.chip], strict=True)))
+            for port in plan.ports
+        ],
+        probes=probes,
+        skipped=dict(plan.skipped),
+        seconds=1.9,
+    )
+
+
+def weights(size: int, path: str = "/data/models/Qwen3-0.6B") -> dict[str, WeightsFacts]:
+    """A whole model of one file with that many bytes of tensors."""
+    shard = ShardFacts(size_bytes=size, data_bytes=size, tensor_bytes=size, header_sha256="a")
+    return {
+        path: WeightsFacts(
+            path=path,
+            config={"num_attention_heads": 8},
+            config_sha256="c",
+            shards={"model.safetensors": shard},
+        )
+    }
 
 
 def facts_of(**nodes: NodeFacts) -> ClusterFacts:

@@ -6,7 +6,6 @@ a text that is not in it stays English.
 
 from __future__ import annotations
 
-import ast
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,9 +19,9 @@ from npuctl import errors
 from npuctl.__main__ import BUG, INTERRUPTED
 from npuctl.cli.completion import Command, Option, command_tree
 from npuctl.cli.parser import build_parser
-from npuctl.plan import checks
 from npuctl.sandbox import faults
 from npuctl.spec.schema import cluster_schema
+from tools.check_pages import check_pages
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -33,6 +32,12 @@ LANGUAGES = ("en", "zh")
 _EXAMPLES = {
     "ClusterSpec.name": "prod",
     "ClusterSpec.services": "[…]",
+    "ClusterSpec.npu_network": "required",
+    "ClusterSpec.waivers": "[{check: network.link, reason: these servers have no cables}]",
+    "Waiver.check": "network.link",
+    "Waiver.reason": "these servers have no cables",
+    "Waiver.nodes": "[node-3]",
+    "Waiver.npus": "[0, 1]",
     "Service.name": "chat",
     "Service.engine": "vllm",
     "Service.version": "v0.18.0",
@@ -63,7 +68,7 @@ _EXAMPLES = {
     "Topology.expert_parallel": "true",
     "SecretRef.secret": "chat_api_key",
 }
-_KINDS = ("ClusterSpec", "Service", "Model", "Topology", "SecretRef")
+_KINDS = ("ClusterSpec", "Service", "Model", "Topology", "SecretRef", "Waiver")
 
 Page = tuple[str, list[str]]
 
@@ -74,17 +79,27 @@ def main(arguments: list[str]) -> int:
     if "--check" not in arguments:
         REFERENCE.mkdir(parents=True, exist_ok=True)
         for name, text in pages.items():
+            (REFERENCE / name).parent.mkdir(exist_ok=True)
             (REFERENCE / name).write_text(text, encoding="utf-8")
+        for name in _strangers(pages):
+            (REFERENCE / name).unlink()
         return 0
     stale = [name for name, text in pages.items() if _present(REFERENCE / name) != text]
-    stale += sorted(path.name for path in REFERENCE.glob("*.md") if path.name not in pages)
+    stale += _strangers(pages)
     for name in stale:
         print(f"docs/reference/{name} is not what the code says: make docs", file=sys.stderr)
     return 1 if stale else 0
 
 
+def _strangers(pages: Mapping[str, str]) -> list[str]:
+    """Pages in docs/reference that nothing generates any more."""
+    present = (str(path.relative_to(REFERENCE)) for path in REFERENCE.rglob("*.md"))
+    return sorted(name for name in present if name not in pages)
+
+
 def all_pages() -> Iterator[tuple[str, str]]:
     """Name and text of every generated page."""
+    yield from check_pages()
     for language in LANGUAGES:
         suffix = ".md" if language == "en" else ".zh.md"
         for name, make in _PAGES.items():
@@ -151,8 +166,15 @@ _SPEC_TITLES = {
     "Model": "model: the weights",
     "Topology": "topology: how a replica spreads over chips",
     "SecretRef": "api_key, secret_env: a value from the vault",
+    "Waiver": "waivers: a check that may fail here",
 }
-_TYPE_NAMES = {"Service": "service", "Model": "model", "Topology": "topology", "SecretRef": "secret"}
+_TYPE_NAMES = {
+    "Service": "service",
+    "Model": "model",
+    "Topology": "topology",
+    "SecretRef": "secret",
+    "Waiver": "waiver",
+}
 
 
 def _spec_rows(language: str, kind: str, definitions: Mapping[str, Any]) -> list[list[str]]:
@@ -304,71 +326,6 @@ def _role_rows(language: str, options: Mapping[str, Any], above: str) -> Iterato
         yield from _role_rows(language, option.get("options", {}), f"{above}{name}.")
 
 
-# Checks: every place in npuctl/plan/checks.py that makes a Finding, read from its source
-
-
-def checks_page(language: str) -> Page:
-    """docs/reference/checks.md, from npuctl/plan/checks.py."""
-    source = ast.parse((ROOT / "npuctl" / "plan" / "checks.py").read_text(encoding="utf-8"))
-    findings = [
-        {keyword.arg: keyword.value for keyword in node.keywords}
-        for node in ast.walk(source)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding"
-    ]
-    rows = sorted(row for finding in findings for row in _check_rows(language, finding))
-    heads = ["id", "severity", "what is seen", "what is expected", "what to do"]
-    note = _translate(
-        language,
-        "`npuctl check` and `npuctl plan` show findings; `npuctl deploy` refuses with exit code 3 when one is an"
-        " error that concerns what it would change. Words in capitals stand for values.",
-    )
-    return _translate(language, "Checks"), [note, "", *_table(language, heads, rows)]
-
-
-def _check_rows(language: str, finding: Mapping[str | None, ast.expr]) -> Iterator[list[str]]:
-    ids = _branches(finding["id"])
-    for number, identity in enumerate(ids):
-        cells = []
-        for key in ("severity", "seen", "expected", "remedy"):
-            branches = _branches(finding[key])
-            both = len(ids) == 1 and len(branches) > 1
-            texts = branches if both else [branches[min(number, len(branches) - 1)]]
-            # What is seen stays as the program prints it: that is what a person searches for.
-            shown = texts if key == "seen" else [_translate(language, text) for text in texts]
-            cells.append(_translate(language, " or ").join(shown))
-        yield [_code(identity), *cells]
-
-
-def _branches(value: ast.expr) -> list[str]:  # noqa: PLR0911  one a kind of expression
-    """The texts that an expression may have: both sides of a conditional; capitals for what is computed."""
-    match value:
-        case ast.IfExp(body=one, orelse=other):
-            return [*_branches(one), *_branches(other)]
-        case ast.BoolOp(values=parts):
-            return [text for part in parts for text in _branches(part)]
-        case ast.Constant(value=constant):
-            return [str(constant)]
-        case ast.JoinedStr(values=parts):
-            return [_joined(parts)]
-        case ast.FormattedValue(value=inner) | ast.Subscript(value=inner):
-            return _branches(inner)
-    if isinstance(value, ast.Name) and value.id.isupper():
-        return [str(getattr(checks, value.id))]
-    if isinstance(value, ast.Attribute) and value.attr == "name":
-        return _branches(value.value)  # `node.name` is the NODE
-    name = value.attr if isinstance(value, ast.Attribute) else ast.unparse(value)
-    return ["N" if name.startswith("len(") else name.removesuffix("_mb").replace("_", " ").upper()]
-
-
-def _joined(parts: Sequence[ast.expr]) -> str:
-    """An f-string's text; a value that may be empty brings its own separator, so one is written for it."""
-    text = ""
-    for part in parts:
-        more = _branches(part)[0]
-        text += f" {more}" if text[-1:].isalnum() and isinstance(part, ast.FormattedValue) else more
-    return text
-
-
 # Faults of the sandbox
 
 
@@ -388,7 +345,6 @@ _PAGES: dict[str, Callable[[str], Page]] = {
     "cli": cli_page,
     "exit-codes": exit_codes_page,
     "roles": roles_page,
-    "checks": checks_page,
     "faults": faults_page,
 }
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from npuctl.facts.model import ClusterFacts
 from npuctl.health.verdict import ReplicaHealth, service_state
-from npuctl.operate.deploy import Applied, describe_finding
+from npuctl.operate.deploy import Applied
 from npuctl.operate.stop import Stopped
+from npuctl.plan.describe import describe_findings
+from npuctl.plan.fit import fit_line
 from npuctl.plan.model import Plan, Step
 
 SIMULATED = "simulated NPUs: this cluster is a sandbox"
@@ -24,9 +25,10 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     yield f"plan of cluster {plan.cluster}" + (f"  ({SIMULATED})" if plan.simulated else "")
     for node, silent in plan.unreachable.items():
         yield f"  {node} is unreachable: {silent.reason}; nothing is planned for it"
-        yield from _hint(silent.hint)
+        yield from hint_lines(silent.hint)
     if plan.findings:
-        yield from (describe_finding(finding) for finding in plan.findings)
+        yield from describe_findings(plan.findings)
+    yield from (f"  {fit_line(fit)}" for fit in plan.fits)
     shown: dict[tuple[str, ...], Step] = {}
     for node in dict.fromkeys(step.node for step in plan.steps):
         yield f"{node}:"
@@ -36,7 +38,8 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     yield _summary(plan)
 
 
-def _hint(text: str) -> list[str]:
+def hint_lines(text: str) -> list[str]:
+    """A hint as a line, where there is one."""
     return [f"    hint: {text}"] if text else []
 
 
@@ -72,18 +75,6 @@ def _summary(plan: Plan) -> str:
     return f"{what}" + (f"; {errors} checks refuse a deploy" if errors else "")
 
 
-def findings_text(plan: Plan, nodes: int) -> str:
-    """What the checks saw."""
-    lines = [SIMULATED] if plan.simulated else []
-    lines += [describe_finding(finding) for finding in plan.findings]
-    for node, silent in plan.unreachable.items():
-        lines += [f"  unreachable {node}: {silent.reason}", *_hint(silent.hint)]
-    warnings = len(plan.findings) - len(plan.errors)
-    checked = f"nodes checked: {nodes} of {nodes + len(plan.unreachable)}"
-    lines.append(f"{checked}; {len(plan.errors)} errors, {warnings} warnings")
-    return "\n".join(lines)
-
-
 def health_text(replicas: Sequence[ReplicaHealth]) -> str:
     """Each service in a word, each replica in a line, the log of those that are not ready."""
     simulated = [SIMULATED] if any(entry.simulated for entry in replicas) else []
@@ -116,7 +107,10 @@ def applied_text(applied: Applied) -> str:
     lines += [f"left as it was: {text}" for text in applied.left_out]
     lines += [f"FAILED {node}: {reason}" for node, reason in applied.outcome.failed.items()]
     for node, silent in plan.unreachable.items():
-        lines += [f"UNREACHABLE {node}: {silent.reason}; what runs there is as it was", *_hint(silent.hint)]
+        lines += [
+            f"UNREACHABLE {node}: {silent.reason}; what runs there is as it was",
+            *hint_lines(silent.hint),
+        ]
     for node, reason in applied.outcome.unreachable.items():
         lines.append(f"UNREACHABLE {node}: {reason}; it was lost on the way, npuctl plan says what is left")
     if applied.dry_run:
@@ -143,30 +137,4 @@ def stopped_text(stopped: Stopped, verb: str) -> str:
         lost = {**stopped.unreachable, **stopped.outcome.unreachable}
         where = " on the nodes that answered" if lost else ""
         lines.append(f"{verb}, proven{where}" if proven else f"NOT proven {verb}: see the lines marked NOT")
-    return "\n".join(lines)
-
-
-def facts_text(facts: ClusterFacts) -> str:
-    """A table of nodes."""
-    lines = [SIMULATED] if facts.simulated else []
-    for name, node in facts.nodes.items():
-        bad = [f"{chip.id} {chip.health}" for chip in node.chips if chip.health != "OK"]
-        health = f"not OK: {', '.join(bad)}" if bad else "all OK"
-        chips = (
-            f"{len(node.chips)} chips, {health}"
-            if node.chips
-            else (node.npu_error.splitlines() or ["no chips"])[0][:60]
-        )
-        used = sum(chip.memory_used_mb for chip in node.chips) / 1024
-        total = sum(chip.memory_total_mb for chip in node.chips) / 1024
-        docker = node.docker.version or f"Docker: {node.docker.error}"
-        memory = f"{node.memory_available_mb // 1024} of {node.memory_total_mb // 1024} GiB memory free"
-        lines += [
-            f"{name}: {node.os}, {node.architecture}, {memory}, Docker {docker}",
-            f"    {chips}; HBM {used:.0f} of {total:.0f} GiB; driver {node.driver_running or 'unknown'}"
-            + (f" (on disk {node.driver_on_disk})" if node.driver_on_disk != node.driver_running else ""),
-            *(f"    {entry.name}: {entry.state}" for entry in node.containers),
-        ]
-    for name, silent in facts.unreachable.items():
-        lines += [f"{name}: unreachable: {silent.reason}", *_hint(silent.hint)]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from npuctl.facts.survey import WeightsFacts
 from npuctl.hardware.catalog import Product
 from npuctl.spec.models import Service
 
@@ -56,6 +57,24 @@ class TokenProbe:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """What belongs together in one release of an engine, as its table says; "" for what the table leaves out.
+
+    Attributes:
+        image: the last two parts of the official images' names; mirrors keep them.
+        tag: what the official tags begin with.
+        engine: version of the engine itself, where the release is that of a plugin.
+    """
+
+    image: str
+    tag: str
+    cann: str = ""
+    torch: str = ""
+    torch_npu: str = ""
+    engine: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SpecProblem:
     """Something in a service that the engine refuses: key below the service, message, hint."""
 
@@ -64,14 +83,51 @@ class SpecProblem:
     hint: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryWish:
+    """What a service makes of a chip's memory, as its engine reckons.
+
+    Attributes:
+        utilisation: share of the memory that the engine takes at all, weights included.
+        longest: tokens of the longest sequence; None: as long as the model allows.
+        length_adapts: the engine shortens the longest sequence to what fits.
+        any_length: sequences longer than the model says are accepted.
+        sequences: served at once, where a person wrote it.
+        element_bytes: of one number of the computation, and of a weight that is not quantised.
+        cache_element_bytes: of one element of the KV cache; None: as the computation.
+        overhead_bytes: activations, communication buffers and workspaces on one chip, by a rule of thumb.
+        least_overhead_bytes: the least that has been measured for them.
+        cache_share: share of what is left that becomes KV cache.
+        context_parallel: chips that share the cache of one sequence beside tensor parallelism.
+        offload_bytes: weights that a chip leaves in the host's memory.
+        cache_bytes: size of the KV cache where a person wrote it: `utilisation` does not count then.
+    """
+
+    utilisation: float
+    longest: int | None
+    length_adapts: bool
+    any_length: bool
+    sequences: int | None
+    element_bytes: int
+    cache_element_bytes: int | None
+    overhead_bytes: int
+    least_overhead_bytes: int
+    cache_share: float
+    context_parallel: int
+    offload_bytes: int
+    cache_bytes: int | None
+
+
 class Engine(Protocol):
     """One engine.
 
-    `title` is for people. `problems` looks at a service without knowing any node; `seat_problems` with
+    `title` is for people. `package` is the Python package whose version, in an image, is the engine's
+    release. `problems` looks at a service without knowing any node; `seat_problems` with
     the node's product known.
     """
 
     title: str
+    package: str
 
     def problems(self, service: Service) -> list[SpecProblem]:
         """What the engine refuses in this service, whatever the node."""
@@ -87,4 +143,20 @@ class Engine(Protocol):
 
     def token_probe(self, service: Service) -> TokenProbe:
         """How to ask a replica for a token."""
+        ...
+
+    def remarks(self, service: Service, seat: Seat) -> list[SpecProblem]:
+        """What starts on this seat but does not do what is written, or is known to end badly."""
+        ...
+
+    def weights_problems(self, service: Service, weights: WeightsFacts) -> list[SpecProblem]:
+        """Why the engine cannot load the weights in this folder the way the service says."""
+        ...
+
+    def memory(self, service: Service, seat: Seat) -> MemoryWish:
+        """What the service makes of the memory of each chip."""
+        ...
+
+    def release(self, service: Service) -> Release | None:
+        """What the service's release is made of; None when the release is not known."""
         ...

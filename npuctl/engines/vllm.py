@@ -1,7 +1,8 @@
 """vLLM with the vllm-ascend plugin.
 
 Version knowledge is data: npuctl/data/vllm/releases.json (vllm-ascend release → vLLM release) and
-npuctl/data/vllm/flags.json (which `vllm serve` flags each vLLM release has).
+npuctl/data/vllm/flags.json (which `vllm serve` flags each vLLM release has), and
+npuctl/data/vllm/combinations.yaml (what is known to fail together).
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
-from npuctl.engines._contract import Launch, Seat, SpecProblem, TokenProbe
+from npuctl.engines._combinations import Rule, broken, read_rules
+from npuctl.engines._contract import Launch, MemoryWish, Release, Seat, SpecProblem, TokenProbe
+from npuctl.engines._vllm_memory import memory
+from npuctl.facts.survey import WeightsFacts
 from npuctl.spec.models import EnvValue, FlagValue, Service
 
 IMAGE = "quay.io/ascend/vllm-ascend"
+_IMAGE_IN_MIRRORS = "ascend/vllm-ascend"
 CONTAINER_CACHE = "/root/.cache"
 
 # What npuctl itself writes from other keys of the spec; a second value in `args` would contradict it.
@@ -40,6 +46,11 @@ _EXPANDABLE_SEGMENTS_SINCE = (0, 14)
 _HCCL_BASE_PORT = 60000
 _HCCL_PORTS = 16
 
+# Releases that find the description of quantised weights by themselves: added, taken back, added again
+# (vllm-ascend release notes v0.15.0rc1, v0.16.0rc1, v0.17.0rc1).
+_FINDS_QUANTISATION_IN = (0, 15)
+_FINDS_QUANTISATION_SINCE = (0, 17)
+
 
 @dataclass(frozen=True, slots=True)
 class FlagAnswer:
@@ -57,6 +68,7 @@ class Vllm:
     """The engine `vllm`."""
 
     title = "vLLM (vllm-ascend)"
+    package = "vllm_ascend"
 
     def problems(self, service: Service) -> list[SpecProblem]:
         """Unknown release, flags that the release does not have, flags that npuctl writes itself."""
@@ -75,16 +87,45 @@ class Vllm:
             if twin != name:
                 message = f"{_spelled(name)} is written twice, as {twin} and as {name}"
                 found.append(SpecProblem(f"args.{name}", message, "keep one"))
-        return found
+        return [*found, *broken(_rules(), service, _written_environment(service), refuses=True)]
 
     def seat_problems(self, service: Service, seat: Seat) -> list[SpecProblem]:
-        """What the product of this node refuses: a dtype that it does not compute."""
+        """What the product of this node refuses: a dtype that it does not compute, flags that fail on it."""
         product = seat.product
+        env = _written_environment(service)
+        found = broken(_rules(), service, env, product=product.key, refuses=True)
         dtype = _argument(service, "dtype")
         if not product.dtypes or dtype in {None, "auto", *product.dtypes}:
-            return []
+            return found
         allowed = " or ".join(product.dtypes)
-        return [SpecProblem("args.dtype", f"{product.title} does not compute {dtype}", f"use {allowed}")]
+        message = f"{product.title} does not compute {dtype}"
+        return [SpecProblem("args.dtype", message, f"use {allowed}"), *found]
+
+    def remarks(self, service: Service, seat: Seat) -> list[SpecProblem]:
+        """Combinations that start and do not do what is written."""
+        env = _written_environment(service)
+        about_product = broken(_rules(), service, env, product=seat.product.key, refuses=False)
+        return [*broken(_rules(), service, env, refuses=False), *about_product]
+
+    def weights_problems(self, service: Service, weights: WeightsFacts) -> list[SpecProblem]:
+        """Whether --quantization says what the folder holds.
+
+        `ascend` needs ModelSlim's description file beside the weights, and ends without it (vllm-ascend
+        issue 2290). The other way round, only some releases find that file by themselves.
+        """
+        asked = _argument(service, "quantization")
+        configured = isinstance((weights.config or {}).get("quantization_config"), dict)
+        if asked == "ascend" and not weights.quantization and not configured:
+            message = f"quantization: ascend, and {weights.path} holds no quant_model_description.json"
+            return [SpecProblem("args.quantization", message, "use quantised weights, or take it out")]
+        if weights.quantization and asked is None and not _finds_quantisation(service.version):
+            message = f"{weights.path} holds weights quantised for Ascend; {service.version} must be told so"
+            return [SpecProblem("args.quantization", message, "set args quantization: ascend")]
+        return []
+
+    def memory(self, service: Service, seat: Seat) -> MemoryWish:
+        """What vllm-ascend makes of the memory of each chip."""
+        return memory(service, seat)
 
     def launch(self, service: Service, seat: Seat) -> Launch:
         """`vllm serve` with its environment, for this service on this seat."""
@@ -110,6 +151,20 @@ class Vllm:
             "temperature": 0,
         }
         return TokenProbe(alive_path="/health", token_path="/v1/completions", body=body)  # noqa: S106
+
+    def release(self, service: Service) -> Release | None:
+        """What vllm-ascend's release compatibility matrix says."""
+        row = _release_table().get(service.version)
+        if row is None:
+            return None
+        return Release(
+            image=_IMAGE_IN_MIRRORS,
+            tag=service.version,
+            cann=row["cann"],
+            torch=row["torch"],
+            torch_npu=row["torch_npu"],
+            engine=row["vllm"][-1],
+        )
 
 
 ENGINE = Vllm()
@@ -143,11 +198,15 @@ def _key(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
-@cache
 def _releases() -> dict[str, list[str]]:
     """vllm-ascend release → the vLLM versions that it stands for."""
+    return {release: row["vllm"] for release, row in _release_table().items()}
+
+
+@cache
+def _release_table() -> dict[str, dict[str, Any]]:
     text = files("npuctl").joinpath("data/vllm/releases.json").read_text(encoding="utf-8")
-    return {entry["release"]: entry["vllm"] for entry in json.loads(text)["releases"]}
+    return {entry["release"]: entry for entry in json.loads(text)["releases"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +308,7 @@ def _text(value: FlagValue) -> str:
 def _environment(service: Service, seat: Seat) -> dict[str, str]:
     env = {
         "ASCEND_VISIBLE_DEVICES": ",".join(str(chip) for chip in seat.chips),
-        "PYTORCH_NPU_ALLOC_CONF": "expandable_segments:True"
-        if _key(service.version)[:2] >= _EXPANDABLE_SEGMENTS_SINCE
-        else "max_split_size_mb:256",
+        "PYTORCH_NPU_ALLOC_CONF": _allocator(service),
     }
     if len(seat.chips) > 1:
         env["HCCL_IF_BASE_PORT"] = str(_HCCL_BASE_PORT + _HCCL_PORTS * seat.chips[0])
@@ -263,3 +320,24 @@ def _environment(service: Service, seat: Seat) -> dict[str, str]:
 
 def _env_text(value: EnvValue) -> str:
     return value if isinstance(value, str) else str(value)
+
+
+def _allocator(service: Service) -> str:
+    expandable = _key(service.version)[:2] >= _EXPANDABLE_SEGMENTS_SINCE
+    return "expandable_segments:True" if expandable else "max_split_size_mb:256"
+
+
+@cache
+def _rules() -> tuple[Rule, ...]:
+    return read_rules(files("npuctl").joinpath("data/vllm/combinations.yaml").read_text(encoding="utf-8"))
+
+
+def _written_environment(service: Service) -> dict[str, str]:
+    """The environment as far as the spec decides it, whatever the seat."""
+    own = {"PYTORCH_NPU_ALLOC_CONF": _allocator(service)}
+    return own | {name: _env_text(value) for name, value in service.env.items()}
+
+
+def _finds_quantisation(release: str) -> bool:
+    number = _key(release)[:2]
+    return number == _FINDS_QUANTISATION_IN or number >= _FINDS_QUANTISATION_SINCE

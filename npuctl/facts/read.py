@@ -5,23 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from npuctl.facts.model import ChipFacts, ContainerFacts, HolderFacts, ListenerFacts, NodeFacts
+from npuctl.facts.read_survey import read_survey
 from npuctl.hardware.npu_smi import Chip, NpuSmiInfo, NpuSmiParseError, parse_info
 
 
 def read_node(raw: dict[str, Any]) -> NodeFacts:
     """Type one node's answer; what a tool could not say becomes `npu_error`, never a wrong number."""
     info, npu_error = _read_npu_smi(raw["npu_smi"])
+    chips = [_chip(chip) for chip in info.chips] if info else []
     names = raw.get("container_names", {})
+    survey = raw.get("survey")
     return NodeFacts(
         **{key: raw[key] for key in NodeFacts.model_fields if key in raw and key not in _OURS},
         npu_error=npu_error,
         npu_table_complete=info is None or info.complete,
-        chips=[_chip(chip) for chip in info.chips] if info else [],
+        chips=chips,
         driver_running=(info.driver_version or info.version or "") if info else "",
         driver_on_disk=_version(raw.get("version_info", "")),
         holders=[HolderFacts(**_named(holder, names)) for holder in raw.get("holders", [])],
         listeners=[ListenerFacts(**_named(entry, names)) for entry in raw.get("listeners", [])],
         containers=[ContainerFacts(**entry) for entry in raw.get("containers", [])],
+        survey=None if survey is None else read_survey(survey, chips, simulated=raw["simulated"]),
     )
 
 
@@ -35,6 +39,7 @@ _OURS = frozenset(
         "holders",
         "listeners",
         "containers",
+        "survey",
     }
 )
 

@@ -96,6 +96,9 @@ class NicFacts(Frozen):
     """One network interface of the host."""
 
     name: str
+    kind: str = Field(
+        default="", description="physical, bond, bridge, vlan, loopback, or virtual (veth, tunnels)."
+    )
     up: bool = False
     mtu: int = 0
     speed_mbit: int | None = None

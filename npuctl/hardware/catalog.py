@@ -44,6 +44,7 @@ class Product:
         hbm_gib: nominal memory of one chip. Chips of one product differ: plan with what npu-smi
             shows for the chip at hand.
         idle_memory_mb: the most that a chip without any work shows as used; a chip above is held.
+        reserved_memory_mb: the least that an idle chip was seen to show as used: what no engine can have.
         dtypes: the only data types that work; empty when there is no limit.
         verified: False when the figures come from manuals alone.
     """
@@ -59,6 +60,7 @@ class Product:
     image_suffix: str
     hbm_gib: int
     idle_memory_mb: int
+    reserved_memory_mb: int
     dtypes: tuple[str, ...]
     name_pattern: re.Pattern[str]
     verified: bool
@@ -88,6 +90,7 @@ A2 = Product(
     image_suffix="",  # VA installation.md
     hbm_gib=64,  # tables: 65536 MB on 910B1, B2, B2C, B3, B4-1; a plain 910B4 has 32768
     idle_memory_mb=5120,  # tables: idle 2818 (910B4) to 4175 (910B1); the rest is margin
+    reserved_memory_mb=2818,  # tables: a 910B4; torch_npu then sees 61.27 of 64 GiB (vllm-ascend pull 8289)
     dtypes=(),
     name_pattern=re.compile(r"(?:Ascend ?)?910B[1-9][A-Z]?(?:-[0-9])?"),
     verified=True,
@@ -105,6 +108,7 @@ A3 = Product(
     image_suffix="-a3",  # VA installation.md
     hbm_gib=64,  # tables: 65536 MB a die
     idle_memory_mb=4608,  # tables: idle 2879 to 3411 a die; the rest is margin
+    reserved_memory_mb=2879,  # tables
     dtypes=(),
     # tables: "Ascend910"; the longer names are the SOC_VERSION of the A3 image (VA Dockerfile.a3).
     name_pattern=re.compile(r"Ascend ?910(?:_93[0-9]{2}|C)?|910_93[0-9]{2}|910C"),
@@ -123,6 +127,7 @@ ATLAS_310P = Product(
     image_suffix="-310p",  # VA installation.md
     hbm_gib=43,  # tables: 44280 and 43693 MB on the two chips of a Duo; 21527 on a 300I Pro
     idle_memory_mb=4096,  # tables: idle 931 to 1910, one table with 3292; the rest is margin
+    reserved_memory_mb=931,  # tables
     dtypes=("float16",),  # VA tutorials for 310P: --dtype float16 is required
     name_pattern=re.compile(r"(?:Ascend ?)?310P[0-9]?"),
     verified=True,
@@ -141,6 +146,7 @@ ATLAS_950 = Product(
     image_suffix="-950dt",  # VA docs; VA's build workflow says "-a5": look into the registry
     hbm_gib=84,  # drv manual: 86016 MB
     idle_memory_mb=6144,  # drv manual: 4439 on the chip of its example
+    reserved_memory_mb=4439,  # drv manual
     dtypes=(),
     name_pattern=re.compile(r"(?:Ascend ?)?950[A-Z0-9_]*"),
     verified=False,

@@ -8,6 +8,9 @@ What cannot be read is refused with NpuSmiParseError; no number is ever guessed.
 the text alone cannot show is a row pair that is missing without a trace: `NpuSmiInfo.complete` says
 whether both tables are there, agree and are closed. Live output ought to be complete; excerpts in
 manuals and issues seldom are.
+
+Around an answer may stand what people paste with it: the call, a shell's prompt, a driver's warning, a
+fence, colours, a byte order mark. Inside it nothing may, nor may a second answer follow.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from npuctl.hardware.npu_smi_records import (
     NpuSmiParseError,
 )
 from npuctl.hardware.npu_smi_table import ID_CELL, TableReader
+from npuctl.hardware.npu_smi_text import Line, lines_of, surrounds_output
 
 __all__ = [
     "Chip",
@@ -44,51 +48,59 @@ def parse_info(text: str) -> NpuSmiInfo:
         NpuSmiParseError: the text is cut inside a row, has an unknown lay-out or no table at all.
     """
     reader = TableReader()
-    for number, line in enumerate(text.splitlines(), start=1):
-        reader.read(line, number)
+    for line in lines_of(text):
+        reader.read(line)
     return reader.result()
 
 
 def parse_mapping(text: str) -> tuple[ChipMapping, ...]:
-    """Read the output of `npu-smi info -m`; the management controllers ("Mcu") are left out.
+    """Read the output of `npu-smi info -m`, with its last newline; controllers ("Mcu", "3559") are left out.
 
     Raises:
         NpuSmiParseError: no heading, a row that does not fit it, or a number that is none.
     """
     columns: list[str] = []
     rows: list[ChipMapping] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        cells = re.split(r"\s{2,}|\t+", line.strip())
-        if cells == [""]:
-            continue
+    ended = False
+    for line in lines_of(text):
+        cells = re.split(r"\s{2,}|\t+", line.content)
         if not columns:
-            if not {"NPU ID", "Chip ID", "Chip Name"} <= set(cells) or len(cells) != len(set(cells)):
-                raise NpuSmiParseError("expected the heading of a mapping", line=line, line_number=number)
-            columns = cells
-            continue
-        if len(cells) != len(columns):
-            raise NpuSmiParseError(f"expected {len(columns)} cells", line=line, line_number=number)
-        row = dict(zip(columns, cells, strict=True))
-        if row["Chip Name"].lower() == "mcu":
-            continue
-        ids = {
-            column: _mapped_id(row.get(column, "-"), line, number)
-            for column in ("NPU ID", "Chip ID", "Chip Logic ID", "Chip Phy-ID")
-        }
-        npu, chip = ids["NPU ID"], ids["Chip ID"]
-        if npu is None or chip is None:
-            raise NpuSmiParseError("a chip without its ids", line=line, line_number=number)
-        if any((other.npu, other.chip) == (npu, chip) for other in rows):
-            raise NpuSmiParseError("this chip is listed twice", line=line, line_number=number)
-        rows.append(ChipMapping(npu, chip, ids["Chip Logic ID"], ids["Chip Phy-ID"], row["Chip Name"]))
+            if {"NPU ID", "Chip ID", "Chip Name"} <= set(cells) and len(cells) == len(set(cells)):
+                columns = cells
+        elif surrounds_output(line):
+            ended = True
+        elif ended or len(cells) != len(columns):
+            raise _error(f"expected {len(columns)} cells", line)
+        elif not line.ended:
+            raise _error("the text ends without a newline: this line may be cut", line)
+        else:
+            rows += _mapped(dict(zip(columns, cells, strict=True)), line, rows)
     if not rows:
-        raise NpuSmiParseError("no chip in the mapping")
+        raise NpuSmiParseError("no chip in the mapping" if columns else "no heading of a mapping")
     return tuple(rows)
 
 
-def _mapped_id(cell: str, line: str, number: int) -> int | None:
+def _mapped(row: dict[str, str], line: Line, before: list[ChipMapping]) -> list[ChipMapping]:
+    if row["Chip Name"].lower() == "mcu" or (row["Chip Name"], row.get("Chip Logic ID")) == ("3559", "-"):
+        return []
+    npu, chip, logic_id, phy_id = (
+        _mapped_id(row.get(column, "-"), line)
+        for column in ("NPU ID", "Chip ID", "Chip Logic ID", "Chip Phy-ID")
+    )
+    if npu is None or chip is None:
+        raise _error("a chip without its ids", line)
+    if any((other.npu, other.chip) == (npu, chip) for other in before):
+        raise _error("this chip is listed twice", line)
+    return [ChipMapping(npu, chip, logic_id, phy_id, row["Chip Name"])]
+
+
+def _mapped_id(cell: str, line: Line) -> int | None:
     if cell == "-":
         return None
     if not ID_CELL.fullmatch(cell):
-        raise NpuSmiParseError(f"not an id: {cell!r}", line=line, line_number=number)
+        raise _error(f"not an id: {cell!r}", line)
     return int(cell)
+
+
+def _error(reason: str, line: Line) -> NpuSmiParseError:
+    return NpuSmiParseError(reason, line=line.line, line_number=line.number)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from npuctl.hardware.npu_smi_records import (
     Chip,
-    DriverUnusableError,
     NpuProcess,
     NpuSmiInfo,
     NpuSmiParseError,
 )
+from npuctl.hardware.npu_smi_text import Line, surrounds_output
 
 # Bounded, so that a run of digits from a damaged file is an error here and not inside int().
 _INT = r"[0-9]{1,9}"
@@ -19,7 +19,6 @@ _PAIR = rf"({_INT})\s*/\s*({_INT})"  # "29070/ 32768": the slash may touch the n
 
 _BORDER = re.compile(r"\+[-=+]*[-=]\+")
 _VERSIONS = re.compile(r"npu-smi\s+(\S+)\s+Version:\s*(\S+)")
-_UNUSABLE = re.compile(r"dcmi module initialize failed\. ret is (-[0-9]{1,9})")
 _NO_PROCESS = re.compile(rf"No running processes found in NPU ({_INT})")
 _ELISIONS = frozenset({"...", "......", "…"})
 
@@ -73,24 +72,25 @@ class TableReader:
         self.process_cells = _PROCESS_CELLS
         self.process_unit_known = False
         self.started = False
+        self.ended = False
         self.elided = False
         self.last_was_border = False
         self.line = ""
         self.number = 0
 
-    def read(self, line: str, number: int) -> None:
-        """Take one line."""
-        self.line, self.number = line, number
-        content = line.strip()
-        if not content:
-            return
-        unusable = _UNUSABLE.search(content)
-        if unusable:
-            raise DriverUnusableError(int(unusable[1]), line=line, line_number=number)
+    def read(self, line: Line) -> None:
+        """Take one line that is not empty."""
+        self.line, self.number = line.line, line.number
+        content = line.content
         if content[0] not in "+|" and content not in _ELISIONS:
-            if self.started:
+            if not self.started:
+                return  # a driver's warning, a prompt or the time above the table
+            if not self.last_was_border or not surrounds_output(line):
                 raise self._error("not a row of the table")
-            return  # a driver's warning before the table
+            self.ended = True
+            return
+        if self.ended:
+            raise self._error("a row below the table's end")
         self.started = True
         self.last_was_border = content[0] == "+"
         if content in _ELISIONS:

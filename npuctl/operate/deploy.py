@@ -12,7 +12,9 @@ from npuctl.health.verdict import ReplicaHealth
 from npuctl.operate.look import View, look, target_of
 from npuctl.operate.progress import Emit, Notice
 from npuctl.operate.record import Change, recorded
+from npuctl.operate.thorough import look_closer
 from npuctl.plan.build import find_service
+from npuctl.plan.describe import describe_findings
 from npuctl.plan.model import Finding, Step
 from npuctl.plan.waves import sparing_services, split_waves
 from npuctl.remote.inventory import state_folder
@@ -25,7 +27,7 @@ class FindingsError(CheckRefusedError):
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         count = "1 check" if len(findings) == 1 else f"{len(findings)} checks"
-        lines = "\n".join(describe_finding(finding) for finding in findings)
+        lines = "\n".join(describe_findings(findings))
         super().__init__(f"{count} failed; no node was touched\n{lines}")
         self.findings = findings
 
@@ -91,6 +93,8 @@ def _apply(
 ) -> Applied:
     with hold_lock(state_folder(folder), verb):
         view = look(folder, emit, limit=limit, tokens=not dry_run)
+        if verb == "deploy" and view.plan.changes:
+            view = look_closer(view, emit)
         chosen, left_out = _choose(verb, view, service)
         _refuse(view, service)
         settled = () if dry_run else _settle(view, service, emit)
@@ -184,15 +188,6 @@ def _refuse(view: View, service: str | None) -> None:
     errors = [finding for finding in view.plan.errors if service is None or finding.service in {"", service}]
     if errors:
         raise FindingsError(errors)
-
-
-def describe_finding(finding: Finding) -> str:
-    """A finding in three lines: where and what, what should be, what to do."""
-    where = finding.node + (f" NPU {finding.npu}" if finding.npu is not None else "")
-    return (
-        f"  {finding.severity} {finding.id} · {where}: {finding.seen}\n"
-        f"    expected: {finding.expected}\n    remedy: {finding.remedy}"
-    )
 
 
 def _verify(view: View, chosen: Sequence[Step], outcome: Outcome, emit: Emit) -> tuple[ReplicaHealth, ...]:

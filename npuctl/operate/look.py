@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from npuctl.operate.progress import Emit, Notice
 from npuctl.plan.build import build_plan, find_service, refuse_bad_services, resolve_hosts
 from npuctl.plan.model import Plan, Replica, cluster_root, container_name
 from npuctl.plan.placement import wishes
+from npuctl.plan.waivers import refuse_bad_waivers
 from npuctl.remote.inspect import inspect_with_replicas
 from npuctl.remote.inventory import Inventory, load_inventory
 from npuctl.spec.models import ClusterSpec
@@ -89,9 +92,16 @@ def look(folder: Path, emit: Emit, *, limit: Sequence[str] = (), tokens: bool = 
 
 def plan_of(inventory: Inventory, facts: ClusterFacts) -> Plan:
     """The plan for these facts, whether just read or recorded."""
-    _refuse_bad_spec(inventory)
+    refuse_bad_spec(inventory)
     hosts = _hosts(inventory)
-    return build_plan(inventory.spec, hosts, facts, inventory.secrets, file=inventory.spec_file)
+    return build_plan(
+        inventory.spec,
+        hosts,
+        facts,
+        inventory.secrets,
+        file=inventory.spec_file,
+        addresses={name: host.address for name, host in inventory.hosts.items()},
+    )
 
 
 def plan_from_file(folder: Path, path: str) -> Plan:
@@ -127,9 +137,30 @@ def read_facts(path: str) -> ClusterFacts:
     return facts
 
 
+def write_facts(facts: ClusterFacts, path: str) -> None:
+    """Write facts for `plan --facts`; whoever reads the file meanwhile sees the old one or the new one.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    target = Path(path).resolve()
+    text = facts.model_dump_json(by_alias=True, indent=1) + "\n"
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        if target.exists() and not target.is_file():  # a pipe, or /dev/stdout: there is nothing to replace
+            target.write_text(text, encoding="utf-8")
+            return
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
 def expected_replicas(inventory: Inventory, *, service: str | None = None) -> list[Target]:
     """Every replica of the spec with its node and port: those follow from the spec alone."""
-    _refuse_bad_spec(inventory)
+    refuse_bad_spec(inventory)
     spec = inventory.spec
     if service is not None:
         find_service(spec, service)
@@ -163,16 +194,20 @@ def _hosts(inventory: Inventory) -> dict[str, list[str]]:
     return resolve_hosts(inventory.spec, inventory.groups, list(inventory.hosts), file=inventory.spec_file)
 
 
-def _refuse_bad_spec(inventory: Inventory) -> None:
-    """Raise SpecError with what is wrong in services and in hosts, together."""
+def refuse_bad_spec(inventory: Inventory) -> None:
+    """Raise SpecError with what is wrong in services, waivers and hosts, together."""
     problems: list[Problem] = []
-    for refuse in (_refuse_services, _hosts):
+    for refuse in (_refuse_services, _refuse_waivers, _hosts):
         try:
             refuse(inventory)
         except SpecError as error:
             problems += error.problems
     if problems:
         raise SpecError(problems)
+
+
+def _refuse_waivers(inventory: Inventory) -> None:
+    refuse_bad_waivers(inventory.spec, list(inventory.hosts), file=inventory.spec_file)
 
 
 def _refuse_services(inventory: Inventory) -> None:

@@ -28,6 +28,7 @@ from npuctl.plan.model import (
     container_name,
 )
 from npuctl.plan.placement import Place, place, wishes
+from npuctl.plan.waivers import waive
 from npuctl.spec.models import ClusterSpec, Service
 from npuctl.spec.parse import Problem, SpecError
 
@@ -46,6 +47,7 @@ def build_plan(
     secrets: Mapping[str, str],
     *,
     file: str,
+    addresses: Mapping[str, str] | None = None,
 ) -> Plan:
     """Plan the whole cluster.
 
@@ -55,6 +57,7 @@ def build_plan(
         facts: what the nodes answered; nodes that did not are left out of the steps and named.
         secrets: values from the vault, by name.
         file: name of the spec's file, for messages.
+        addresses: where the inventory reaches the nodes, by name.
 
     Raises:
         SpecError: the spec asks for what its engine, its release or the vault does not have.
@@ -66,7 +69,8 @@ def build_plan(
     )
     services = {service.name: service for service in spec.services}
     replicas: list[Replica] = []
-    findings = [checks.of_conflict(conflict) for conflict in conflicts]
+    # Where no chip can be read nothing can be placed: npu.readable says why, and cannot be waived.
+    findings = [checks.of_conflict(conflict) for conflict in conflicts if facts.nodes[conflict.node].chips]
     for seat_place in places:
         product = products[seat_place.node]
         if product is None:
@@ -84,17 +88,18 @@ def build_plan(
         own = list(steps_of_node(name, node, here, expected, spec.name))
         leaving = {step.container for step in own if step.action == "remove"}
         if name in serving or not spec.services:
-            checked.append(checks.CheckedNode(name, node, products[name], leaving, tuple(here)))
+            address = (addresses or {}).get(name, "")
+            checked.append(checks.CheckedNode(name, node, products[name], leaving, tuple(here), address))
         steps += own
-    findings += checks.all_findings(
-        checks.Checked(spec, tuple(checked), facts.reach, network_required=needs_network(spec))
-    )
+    cluster = checks.Checked(spec, tuple(checked), facts.reach, network_required=needs_network(spec))
+    findings += checks.all_findings(cluster)
     return Plan(
         cluster=spec.name,
         simulated=facts.simulated,
         replicas=tuple(replicas),
         steps=tuple(steps),
-        findings=tuple(dict.fromkeys(findings)),
+        findings=tuple(waive(dict.fromkeys(findings), spec.waivers)),
+        fits=checks.fits(cluster),
         unreachable=dict(facts.unreachable),
     )
 

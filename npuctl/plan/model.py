@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from npuctl.facts.model import Unreachable
+from npuctl.plan.fit import Fit
 
 SCHEMA = 1
 ROOT = "/etc/npuctl"
@@ -171,6 +172,7 @@ class Plan:
     steps: tuple[Step, ...]
     findings: tuple[Finding, ...]
     unreachable: dict[str, Unreachable]
+    fits: tuple[Fit, ...] = ()
 
     @property
     def changes(self) -> tuple[Step, ...]:
@@ -186,6 +188,7 @@ class Plan:
         """The plan as data, without the hash of a file of secrets."""
         data: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
         data["findings"] = [finding.to_json() for finding in self.findings]
+        data["fits"] = [fit.to_json() for fit in self.fits]
         data["unreachable"] = {name: node.model_dump() for name, node in self.unreachable.items()}
         for replica in data["replicas"]:
             _hide_secrets(replica)

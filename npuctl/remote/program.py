@@ -21,15 +21,16 @@ PYTHON_OPTIONS = ("-I", "-S", "-c")
 # Runs on the node, so it is short and needs nothing: it makes modules of the sources, under the names by
 # which they import each other, and calls the last one's collect().
 BOOTSTRAP = (
-    "import json,sys,types;p=json.loads(sys.stdin.buffer.read().splitlines()[-1]);"
+    "import json,os,sys,types;p=json.loads(sys.stdin.buffer.read().splitlines()[-1]);"
     "[sys.modules.setdefault(n,types.ModuleType(n)) for n in('ansible','ansible.module_utils')];"
     "m=None\n"
     "for n,s in p['modules']:\n"
     " m=types.ModuleType(n);sys.modules[n]=m;exec(compile(s,n,'exec'),m.__dict__)\n"
     " setattr(sys.modules['ansible.module_utils'],n.rpartition('.')[2],m)\n"
-    "json.dump(m.collect(p['request']),sys.stdout)"
+    # Without waiting for a thread that hangs, as on a file server that is dead: its question was given up.
+    "sys.stdout.write(json.dumps(m.collect(p['request'])));sys.stdout.flush();os._exit(0)"
 )
-_IMPORT = re.compile(r"^from ansible\.module_utils import (\w+)", re.MULTILINE)
+_IMPORT = re.compile(r"^( *)from ansible\.module_utils import (npuctl_\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +46,25 @@ class Program:
 
 
 @cache
-def load_program(name: str) -> Program:
-    """The module library/NAME.py as a program; it must have `collect(request) -> dict`."""
+def load_program(name: str, *, whole: bool = False) -> Program:
+    """The module library/NAME.py as a program; it must have `collect(request) -> dict`.
+
+    Args:
+        name: of the module.
+        whole: carry also what it imports inside functions, for requests that come there.
+    """
     library = content_root() / "library"
     source = (library / f"{name}.py").read_text(encoding="utf-8")
-    return Program(name, (*_imports(source, library / "module_utils"), (name, source)))
+    return Program(name, (*_imports(source, library / "module_utils", whole=whole), (name, source)))
 
 
-def _imports(source: str, folder: Path) -> list[tuple[str, str]]:
+def _imports(source: str, folder: Path, *, whole: bool) -> list[tuple[str, str]]:
     """The module_utils that a source imports, each after those that it imports itself."""
     found: dict[str, str] = {}
-    for used in _IMPORT.findall(source):
+    for inside, used in _IMPORT.findall(source):
+        if inside and not whole:
+            continue
         text = (folder / f"{used}.py").read_text(encoding="utf-8")
-        found |= dict(_imports(text, folder))
+        found |= dict(_imports(text, folder, whole=whole))
         found[f"ansible.module_utils.{used}"] = text
     return list(found.items())

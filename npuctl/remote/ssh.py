@@ -12,6 +12,7 @@ import shlex
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -32,13 +33,16 @@ _SSH_FAILED = 255
 class Answer:
     """What one node said: data, or why it could not be asked.
 
-    `error` is empty exactly when `data` is the program's answer.
+    `error` is empty exactly when `data` is the program's answer. `sent` and `received` are this machine's
+    clock before and after the call, between which the node's clock was read.
     """
 
     node: str
     data: Any = None
     error: str = ""
     hint: str = ""
+    sent: float = 0.0
+    received: float = 0.0
 
 
 def options(inventory: Inventory) -> list[str]:
@@ -108,6 +112,7 @@ def _ask_one(
     host: Host, base: Sequence[str], program: Program, request: dict[str, Any], seconds: float
 ) -> Answer:
     argv = command(host, base, [host.python, *PYTHON_OPTIONS, BOOTSTRAP])
+    sent = time.time()
     password = f"{host.become_password}\n".encode() if host.become and host.become_password else b""
     try:
         done = subprocess.run(
@@ -123,9 +128,10 @@ def _ask_one(
         )
     except OSError as error:
         return Answer(host.name, error=f"cannot start {argv[0]}: {error}", hint="install the OpenSSH client")
+    received = time.time()
     if done.returncode == 0:
         try:
-            return Answer(host.name, data=json.loads(done.stdout))
+            return Answer(host.name, data=json.loads(done.stdout), sent=sent, received=received)
         except ValueError:
             return Answer(host.name, error=f"answered what is no JSON: {done.stdout[:200]!r}")
     return explain(host, done.returncode, done.stderr.decode("utf-8", "replace"))

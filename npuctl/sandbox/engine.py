@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from npuctl.sandbox import docker, images, nodes
-from npuctl.sandbox.images import File, Files
+from npuctl.sandbox.images import Files
 from npuctl.sandbox.model import MODEL_PATH, Node, Sandbox
+from npuctl.sandbox.tiny_model import tiny_model
 
 if TYPE_CHECKING:
     from npuctl.sandbox.progress import Progress
 
 _AT_ONCE = 3
 _TINY_MODEL_IN_IMAGE = "/opt/tiny-model"
-_SIM_CONFIG = {
-    "architectures": ["Qwen2ForCausalLM"],
-    "model_type": "qwen2",
-    "torch_dtype": "bfloat16",
-    "hidden_size": 128,
-    "intermediate_size": 256,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 8,
-    "max_position_embeddings": 4096,
-    "vocab_size": 1024,
-    "tie_word_embeddings": True,
-}
 
 
 def deliver(kind: str, image: str, sandbox: Sandbox, progress: Progress) -> None:
@@ -78,8 +65,4 @@ def _model_files(kind: str, image: str) -> Files:
             copy = Path(folder) / "model"
             nodes.copy_out(image, _TINY_MODEL_IN_IMAGE, copy)
             return {f"{root}/{name}": file for name, file in images.read_tree(copy).items()}
-    return {
-        f"{root}/config.json": File((json.dumps(_SIM_CONFIG, indent=2) + "\n").encode()),
-        f"{root}/tokenizer_config.json": File(b'{"model_max_length": 4096}\n'),
-        f"{root}/model.safetensors": File(b"simulated weights\n"),
-    }
+    return {f"{root}/{name}": file for name, file in tiny_model().items()}

@@ -13,12 +13,17 @@ from npuctl.sandbox.model import MODEL_PATH
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What a fault does, and the shell texts that put it on a node and take it off."""
+    """What a fault does, and the shell texts that put it on a node and take it off.
+
+    `takes_port`: it needs a port as its value. `value_pattern`: what a value must look like where it may be
+    given; without one the script has a value of its own.
+    """
 
     explanation: str
     put: str
     clear: str
     takes_port: bool = False
+    value_pattern: str = ""
 
 
 _KEYS = "/root/.ssh/authorized_keys /home/ops/.ssh/authorized_keys"
@@ -54,8 +59,9 @@ systemctl restart ssh
     "disk-full": Script(
         "no space left below /etc/npuctl",
         put="""
-mkdir -p /etc/npuctl /run/npuctl-full
 ! mountpoint -q /etc/npuctl || exit 0
+mkdir -p /run/npuctl-full
+[ -d /etc/npuctl ] || { mkdir /etc/npuctl; touch /run/npuctl-full.made; }
 mount -t tmpfs -o size=1m,mode=755 full /run/npuctl-full
 cp -a /etc/npuctl/. /run/npuctl-full
 dd if=/dev/zero of=/run/npuctl-full/.full bs=4k 2>/dev/null || true
@@ -64,6 +70,8 @@ mount --bind /run/npuctl-full /etc/npuctl
         clear="""
 ! mountpoint -q /etc/npuctl || umount /etc/npuctl
 ! mountpoint -q /run/npuctl-full || umount /run/npuctl-full
+[ ! -e /run/npuctl-full.made ] || rmdir --ignore-fail-on-non-empty /etc/npuctl
+rm -f /run/npuctl-full.made
 """,
     ),
     "port-taken": Script(

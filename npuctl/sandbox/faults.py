@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from npuctl.errors import PlayFailedError, UsageError
 from npuctl.paths import content_root
-from npuctl.sandbox import docker, engine, nodes
-from npuctl.sandbox.fault_scripts import SCRIPTS, Script
+from npuctl.sandbox import docker, engine, fault_scripts, host_faults, nodes, version_faults, weights_faults
+from npuctl.sandbox.fault_scripts import Script
 from npuctl.sandbox.images import File
 from npuctl.sandbox.model import NPUSIM_STATE, Node, Sandbox
 
@@ -36,6 +36,14 @@ _ENGINE_FILE = f"{NPUSIM_STATE}/engine-faults.json"
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,40}")
 _EXPLAINED = re.compile(r"(?P<name>[a-z][a-z0-9-]+)\s+(?P<meaning>\S.*[^:])")
 _PORTS = range(1, 65536)
+
+
+SCRIPTS: dict[str, Script] = {
+    **fault_scripts.SCRIPTS,
+    **host_faults.SCRIPTS,
+    **version_faults.SCRIPTS,
+    **weights_faults.SCRIPTS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +168,8 @@ def _run_script(node: Node, script: Script, request: Request) -> None:
     value = request.value or ""
     if script.takes_port and not _is_port(value) and not (request.clear and not value):
         raise UsageError(f"{request.fault} needs --value PORT, a number from 1 to 65535; got {value!r}")
+    if script.value_pattern and value and not re.fullmatch(script.value_pattern, value, re.ASCII):
+        raise UsageError(f"{request.fault} cannot have the value {value!r}", hint=script.explanation)
     text = script.clear if request.clear else script.put
     docker.run("exec", node.container, "sh", "-ec", text, "fault", value)
 
@@ -217,8 +227,11 @@ def _npu_fault(node: Node, request: Request) -> None:
 def _clear_everything(sandbox: Sandbox, node: Node, request: Request, progress: Progress) -> str:
     if not request.clear:
         raise UsageError(f"{EVERYTHING!r} goes with --clear only")
-    for name in (*_OUTER, *SCRIPTS, "image-missing"):
+    for name in _OUTER:
         put(sandbox, node, Request(name, clear=True), progress)
+    every = "\n".join(f"({script.clear}\n)" for script in SCRIPTS.values())
+    docker.run("exec", node.container, "sh", "-ec", every, "fault", "")
+    put(sandbox, node, Request("image-missing", clear=True), progress)
     _write_engine_faults(node, [])
     docker.run("exec", node.container, "npusim", "clear")
     return f"all faults cleared on {node.name}"

@@ -33,6 +33,7 @@ _NPUSIM_TARGETS = {
     "npusim/bin/npu-smi": "usr/local/bin/npu-smi",
     "npusim/bin/hccn_tool": "usr/local/Ascend/driver/tools/hccn_tool",
     "npusim/bin/npusim": "usr/local/sbin/npusim",
+    "npusim/bin/lspci": "usr/local/bin/lspci",
 }
 _NPUSIM_PACKAGE = "npusim/npusim/"
 _NPUSIM_LIBRARY = "usr/local/lib/npusim/npusim/"

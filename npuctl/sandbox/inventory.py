@@ -112,13 +112,13 @@ def hosts_yaml(inventory: Inventory, sandbox: Sandbox) -> str:
 def cluster_yaml(sandbox: Sandbox, *, engine: str, image: str, version: str) -> str:
     """Return cluster.yml for the engine `sim` or `cpu`, or one without services for `none`."""
     if engine == "none":
-        return f"{_HEADER}npuctl_cluster:\n  name: {sandbox.name}\n  services: []\n"
+        return f"{_HEADER}npuctl_cluster:\n  name: {sandbox.name}\n{_npu_network(sandbox)}  services: []\n"
     replicas, parallel = (sandbox.nodes, 2) if engine == "sim" else (1, 1)
     remark = "" if engine == "sim" else "  # chooses the flag table; the image holds the vLLM for CPU"
     hosts = "serving" if engine == "sim" else "[node-1]"
     return f"""{_HEADER}npuctl_cluster:
   name: {sandbox.name}
-  services:
+{_npu_network(sandbox)}  services:
     - name: chat
       engine: vllm
       version: {version}{remark}
@@ -131,6 +131,11 @@ def cluster_yaml(sandbox: Sandbox, *, engine: str, image: str, version: str) -> 
       # How `npuctl sandbox fault NODE engine-…` reaches the engine.
       mounts: ["{NPUSIM_STATE}:{NPUSIM_STATE}:ro"]
 """
+
+
+def _npu_network(sandbox: Sandbox) -> str:
+    """The line that makes faults of the NPU network errors, where the simulated NPUs have one."""
+    return "  npu_network: required\n" if sandbox.nodes > 1 and sandbox.product != "310p" else ""
 
 
 def _seal(text: str) -> str:

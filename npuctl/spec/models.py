@@ -172,7 +172,7 @@ class Service(Frozen):
 class Waiver(Frozen):
     """A check that may fail here, and why."""
 
-    check: Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z_]+)+$")] = Field(
+    check: Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z_]+)+$")] = Field(
         description="Id of the check, as `npuctl check` prints it."
     )
     reason: Text = Field(description="Why it does not matter here; shown with the finding.")

@@ -86,6 +86,13 @@ def cluster(sandbox: Sandbox, tmp_path: Path) -> Iterator[Cluster]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def watched(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The three nodes, for the tests of a module that only look at them and take back what they break."""
+    with _one_test(sandbox, tmp_path_factory.mktemp("watched")) as found:
+        yield found
+
+
 @pytest.fixture(scope="session")
 def real_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """One node with the real vLLM for CPU."""

@@ -10,7 +10,9 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from npuctl.display.text import applied_text, facts_text, findings_text, plan_text
+from npuctl.display.facts import facts_text
+from npuctl.display.findings import findings_text
+from npuctl.display.text import applied_text, plan_text
 from npuctl.facts.model import (
     ClusterFacts,
     ContainerFacts,
@@ -246,7 +248,7 @@ def test_odd_nodes_are_planned_and_told_without_a_crash(
     for text in (
         plan_text(plan),
         plan_text(replace(plan, unreachable={"x": Unreachable(reason="")})),
-        findings_text(plan, 3),
+        findings_text(plan, facts),
         facts_text(facts),
     ):
         assert text

@@ -30,6 +30,7 @@ class CheckedNode:
     product: Product | None
     leaving: AbstractSet[str] = frozenset()
     replicas: tuple[Replica, ...] = ()
+    address: str = ""
 
     @property
     def survey(self) -> Survey | None:

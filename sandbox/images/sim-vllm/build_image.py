@@ -17,6 +17,8 @@ HERE = Path(__file__).resolve().parent
 # In a checkout, and below npuctl/_content in a wheel.
 FLAG_TABLES = (HERE.parents[2] / "npuctl/data/vllm/flags.json", HERE.parents[3] / "data/vllm/flags.json")
 SOURCE, FLAGS = "/mnt/npuctl-build/source", "/mnt/npuctl-build/flags.json"
+# Of a release's row, what the image has version files of.
+VERSIONS = ("release", "cann", "torch_npu")
 
 
 def main() -> int:
@@ -35,17 +37,25 @@ def main() -> int:
         )
         return 2
     begin = time.monotonic()
-    status = _build(args.tag, args.release, args.base, flags.resolve())
+    status = _build(args.tag, args.release, args.base, flags.resolve(), _versions(flags, args.release))
     if status == 0:
         print(f"{args.tag}: built in {time.monotonic() - begin:.0f} s")
     return status
 
 
-def _build(tag: str, release: str, base: str, flags: Path) -> int:
+def _versions(flags: Path, release: str) -> list[str]:
+    """What the image of the vllm-ascend release of that vLLM holds; nothing where there is no such release."""
+    table = json.loads((flags.parent / "releases.json").read_text(encoding="utf-8"))["releases"]
+    rows = [row for row in table if release in row["vllm"]]
+    row = next((row for row in rows if row["release"] == f"v{release}"), rows[0] if rows else {})
+    return [f"{name}={row[name].removeprefix('v')}" for name in VERSIONS if row]
+
+
+def _build(tag: str, release: str, base: str, flags: Path, versions: list[str]) -> int:
     collect = [
         *("docker", "run", "--rm", "--network", "none", "--entrypoint", "python3"),
         *("--volume", f"{HERE}:{SOURCE}:ro", "--volume", f"{flags}:{FLAGS}:ro"),
-        *(base, "-B", f"{SOURCE}/collect.py", SOURCE, FLAGS),
+        *(base, "-B", f"{SOURCE}/collect.py", SOURCE, FLAGS, *versions),
     ]
     changes = (
         f"ENV SIM_VLLM_RELEASE={release}",

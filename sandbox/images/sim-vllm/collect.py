@@ -1,12 +1,13 @@
 """Writes the engine image's file system to stdout as a tar stream; runs in a container of the base image.
 
-Usage: python3 collect.py SOURCE FLAGS
+Usage: python3 collect.py SOURCE FLAGS [release=VERSION cann=VERSION torch_npu=VERSION]
 """
 
 from __future__ import annotations
 
 import io
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -56,6 +57,7 @@ def main() -> None:
         for config in CONFIGS:
             image.add(Path(config))
         _stand_in(image, source, flags)
+        _version_files(image, dict(word.split("=", 1) for word in sys.argv[3:]))
 
 
 def _stand_in(image: Image, source: Path, flags: Path) -> None:
@@ -74,6 +76,20 @@ def _stand_in(image: Image, source: Path, flags: Path) -> None:
         image.file(f"{HOME}/model.json", model.read_bytes())
     image.file("/usr/local/bin/vllm", (source / "vllm").read_bytes(), mode=0o755)
     image.file("/root/.bashrc", (source / "bashrc").read_bytes())
+
+
+def _version_files(image: Image, versions: dict[str, str]) -> None:
+    """What the real image of the release says of itself, where its CANN and its Python packages say it."""
+    if not versions:
+        return
+    cann, machine = versions["cann"], platform.machine()
+    folder = f"/usr/local/Ascend/cann-{cann}/{machine}-linux"
+    info = f"package_name=Ascend-cann-toolkit\nversion={cann}\narch={machine}\nos=linux\npath={folder}\n"
+    image.file(f"{folder}/ascend_toolkit_install.info", info.encode())
+    packages = "/usr/local/python3.11/lib/python3.11/site-packages"
+    for name, version in (("torch_npu", versions["torch_npu"]), ("vllm_ascend", versions["release"])):
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        image.file(f"{packages}/{name}-{version}.dist-info/METADATA", metadata.encode())
 
 
 class Image:

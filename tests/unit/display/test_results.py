@@ -7,19 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from npuctl.display.findings import findings_text
 from npuctl.display.results import applied_result, health_result, stopped_result
 from npuctl.display.text import (
     SIMULATED,
     applied_text,
-    facts_text,
-    findings_text,
     health_text,
     plan_text,
     stopped_text,
 )
-from npuctl.facts.model import ClusterFacts, NodeFacts, Unreachable
+from npuctl.facts.model import ClusterFacts, Unreachable
 from npuctl.health.verdict import ReplicaHealth
 from npuctl.operate.deploy import Applied
 from npuctl.operate.look import View
@@ -27,7 +24,7 @@ from npuctl.operate.stop import Stopped
 from npuctl.plan.model import Plan, Step
 from npuctl.plan.proof import Evidence
 from npuctl.runner.run import Outcome
-from tests.making import after_apply, chips, facts_of, inventory_of, node, plan_of, service_data, spec_of
+from tests.making import after_apply, facts_of, inventory_of, node, plan_of, service_data, spec_of
 
 READY = ReplicaHealth("chat", "chat-0", "node-1", "ready", "a token in 0.10 s", token_seconds=0.1)
 DEAD = ReplicaHealth("chat", "chat-1", "node-2", "dead", "the container is gone", log=("Traceback", "boom"))
@@ -77,9 +74,8 @@ def test_findings_and_silent_nodes_are_in_the_plan() -> None:
 
 def test_a_sandbox_is_called_one_everywhere() -> None:
     assert SIMULATED in plan_text(plan(simulated=True))
-    assert SIMULATED in findings_text(plan(simulated=True), 1)
+    assert SIMULATED in findings_text(plan(simulated=True), ClusterFacts())
     assert SIMULATED in health_text([replace(READY, simulated=True)])
-    assert SIMULATED in facts_text(facts_of(a=node(simulated=True)))
     assert SIMULATED in stopped_text(stopped(simulated=True), "stopped")
     assert SIMULATED not in plan_text(plan())
 
@@ -94,8 +90,10 @@ def test_a_long_difference_is_cut() -> None:
 
 
 def test_findings_are_counted() -> None:
-    made = plan_of(spec_of(service_data()), facts_of(node_1=node(images=[], free_bytes={"/": 0})))
-    assert findings_text(made, 1).endswith("nodes checked: 1 of 1; 1 errors, 1 warnings")
+    facts = facts_of(node_1=node(images=[], free_bytes={"/": 0}))
+    text = findings_text(plan_of(spec_of(service_data()), facts), facts)
+    assert "nodes checked: 1 of 1; 1 error, 1 warning\n" in text
+    assert text.endswith("npuctl check --explain ID tells more about each")
 
 
 def test_health_in_words() -> None:
@@ -178,26 +176,3 @@ def test_a_stop_as_data() -> None:
     assert data["evidence"] == [{"node": "node-1", "what": "port 8000", "holds": True, "seen": "free"}]
     assert (data["left_alone"], data["unreachable"]) == ({"a": ["b"]}, {"n": "off"})
     json.dumps(data)
-
-
-def test_facts_in_words() -> None:
-    odd = [*chips()[1:], chips()[0].model_copy(update={"health": "Alarm"})]
-    facts = ClusterFacts(
-        nodes={
-            "a": node(driver_on_disk="25.5.1"),
-            "b": node(chips=odd),
-            "c": node(chips=[], npu_error="no\ndriver"),
-        },
-        unreachable={"d": Unreachable(reason="off")},
-    )
-    text = facts_text(facts)
-    assert "a: openEuler 22.03, aarch64, 900 of 1024 GiB memory free, Docker 24.0.9" in text
-    assert "8 chips, all OK; HBM 27 of 512 GiB; driver 25.5.2 (on disk 25.5.1)" in text
-    assert "not OK: 0 Alarm" in text
-    assert "    no; HBM" in text
-    assert "d: unreachable: off" in text
-
-
-@pytest.mark.parametrize("empty", [NodeFacts(), NodeFacts(npu_error="\n")])
-def test_a_node_without_chips_and_without_a_reason_is_shown(empty: NodeFacts) -> None:
-    assert "a: " in facts_text(ClusterFacts(nodes={"a": empty}))

@@ -262,3 +262,120 @@ def test_one_token_is_asked_for() -> None:
     assert probe.body["max_tokens"] == 1
     assert probe.body["model"] == "Qwen/Qwen3-0.6B"
     json.dumps(probe.body)
+
+
+REFUSED: list[tuple[str, dict[str, Any]]] = [
+    ("not both", {"env": {"PYTORCH_NPU_ALLOC_CONF": "expandable_segments:True,max_split_size_mb:256"}}),
+    ("not both", {"env": {"PYTORCH_NPU_ALLOC_CONF": "garbage_collection_threshold:0.8,expandable_segments:True"}}),
+    ("memory pool", {"args": {"enable-sleep-mode": True}}),
+    ("chunked prefill", {"args": {"no-enable-chunked-prefill": None, "max-num-batched-tokens": 2048, "max-model-len": "4k"}}),
+    ("chunked prefill", {"args": {"enable_chunked_prefill": False, "max_num_batched_tokens": "2048", "max-model-len": 4096}}),
+    ("below max-num-seqs", {"args": {"max-num-batched-tokens": 64, "max-num-seqs": 128}}),
+    ("starts no API server", {"args": {"headless": True, "api-server-count": 2}}),
+    ("pipeline parallelism only", {"args": {"additional-config": {"profiling_chunk_config": {"enabled": True}}}}),
+    ("pipeline parallelism only", {"args": {"additional-config": '{"profiling_chunk_config": {"enabled": true}}'}}),
+    ("pipeline parallelism only", {"args": {"additional-config.profiling_chunk_config.enabled": True}}),
+    ("does not work with pipeline", {"args": {"additional-config": {"xlite_graph_config": {"enabled": True}}}, "topology": {"pipeline_parallel": 2}}),
+    ("exclude each other", {"args": {"additional-config": {"enable_mc2_hierarchy_comm": True}}, "env": {"VLLM_ASCEND_ENABLE_FUSED_MC2": 1}}),
+    ("dump_config", {"args": {"additional-config": {"dump_config": {}, "dump_config_path": "/x"}}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "changes"), REFUSED)
+def test_a_combination_that_is_known_to_fail_is_refused(words: str, changes: dict[str, Any]) -> None:
+    [problem] = problems(**changes)
+    assert words in problem.message
+    assert problem.hint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"env": {"PYTORCH_NPU_ALLOC_CONF": "max_split_size_mb:256"}, "args": {"enable-sleep-mode": True}},
+        {"version": "v0.13.0", "args": {"enable-sleep-mode": True}},
+        {"args": {"enable-sleep-mode": False}},
+        {"args": {"enable-chunked-prefill": True, "max-num-batched-tokens": 2048, "max-model-len": 4096}},
+        {"args": {"no-enable-chunked-prefill": None, "max-num-batched-tokens": 4096, "max-model-len": 4096}},
+        {"args": {"max-num-batched-tokens": 64}},
+        {"args": {"headless": True}},
+        {"args": {"additional-config": {"profiling_chunk_config": {"enabled": False}}}},
+        {"args": {"additional-config": "not JSON"}},
+    ],
+)
+def test_a_combination_that_works_is_not_refused(changes: dict[str, Any]) -> None:
+    assert problems(**changes) == []
+
+
+REMARKED: list[tuple[str, Product, dict[str, Any]]] = [
+    ("no effect", A2, {"args": {"enforce-eager": True, "compilation-config": {"cudagraph_mode": "FULL"}}}),
+    ("no effect", A2, {"args": {"enforce-eager": True, "compilation-config": '{"cudagraph_capture_sizes": [1]}'}}),
+    ("removed in v0.12.0", A2, {"args": {"additional-config": {"ascend_scheduler_config": {"enabled": True}}}}),
+    ("does not read VLLM_RPC_TIMEOUT", A2, {"version": "v0.23.0", "env": {"VLLM_RPC_TIMEOUT": 3600000}}),
+    ("a second time", A2, {"env": {"ASCEND_RT_VISIBLE_DEVICES": "0,1"}}),
+    ("npugraph_ex", ATLAS_310P, {"args": {"additional-config.ascend_compilation_config.enable_npugraph_ex": True}}),
+    ("at random", A2, {"args": {"kv-transfer-config": {"kv_connector": "MooncakeConnectorV1", "kv_port": "20001"}}}),
+    ("at random", A3, {"args": {"kv-transfer-config": {"kv_connector": "MooncakeConnectorV1", "kv_port": 30000}}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "product", "changes"), REMARKED)
+def test_what_starts_but_does_not_act_is_remarked(
+    words: str, product: Product, changes: dict[str, Any]
+) -> None:
+    assert problems(**changes) == []
+    [remark] = ENGINE.remarks(service(**changes), seat(product))
+    assert words in remark.message
+
+
+@pytest.mark.parametrize(
+    ("product", "changes"),
+    [
+        (A2, {"args": {"enforce-eager": True, "compilation-config": {"cudagraph_mode": "NONE"}}}),
+        (A2, {"args": {"enforce-eager": False, "compilation-config": {"cudagraph_mode": "FULL"}}}),
+        (A2, {"version": "v0.11.0", "args": {"additional-config": {"ascend_scheduler_config": {}}}}),
+        (A2, {"version": "v0.20.2rc1", "env": {"VLLM_RPC_TIMEOUT": 3600000}}),
+        (A2, {"args": {"kv-transfer-config": {"kv_connector": "MooncakeConnectorV1", "kv_port": 30000}}}),
+        (A3, {"args": {"kv-transfer-config": {"kv_connector": "LMCache", "kv_port": 30000}}}),
+        (A2, {"args": {"additional-config.ascend_compilation_config.enable_npugraph_ex": True}}),
+    ],
+)
+def test_what_acts_as_written_is_not_remarked(product: Product, changes: dict[str, Any]) -> None:
+    assert ENGINE.remarks(service(**changes), seat(product)) == []
+
+
+def test_a_flag_that_fails_on_one_product_is_refused_there() -> None:
+    asked = service(args={"additional-config": {"enable_mc2_hierarchy_comm": True}})
+    assert ENGINE.seat_problems(asked, seat(A3)) == []
+    [problem] = ENGINE.seat_problems(asked, seat(ATLAS_310P))
+    assert "NotImplementedError" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("written", "tokens"),
+    [(4096, 4096), ("4096", 4096), ("4k", 4000), ("4K", 4096), ("1.5k", 1500), ("auto", None), (True, None)],
+)
+def test_a_length_is_read_as_vllm_reads_it(written: object, tokens: int | None) -> None:
+    wish = ENGINE.memory(service(args={"max-model-len": written}), seat())
+    assert wish.longest == tokens
+
+
+@pytest.mark.parametrize(
+    ("args", "share"),
+    [
+        ({}, 0.9),
+        ({"gpu-memory-utilization": 0.95}, 0.95),
+        ({"gpu_memory_utilization": "0.8"}, 0.8),
+        ({"gpu-memory-utilization": 7}, 0.9),
+        ({"gpu-memory-utilization": "much"}, 0.9),
+    ],
+)
+def test_the_share_of_the_memory(args: dict[str, Any], share: float) -> None:
+    assert ENGINE.memory(service(args=args), seat()).utilisation == share
+
+
+def test_larger_buffers_of_hccl_leave_less() -> None:
+    shape = {"tensor_parallel": 8}
+    usual = ENGINE.memory(service(topology=shape), seat()).overhead_bytes
+    large = ENGINE.memory(service(topology=shape, env={"HCCL_BUFFSIZE": 1024}), seat()).overhead_bytes
+    alone = ENGINE.memory(service(), seat()).overhead_bytes
+    assert alone < usual < large

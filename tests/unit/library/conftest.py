@@ -20,6 +20,14 @@ import pytest
 Answer = tuple[int, Any]
 
 
+INFO = {
+    "DockerRootDir": "/var/lib/docker",
+    "Driver": "overlay2",
+    "DefaultRuntime": "runc",
+    "Runtimes": {"runc": {"path": "sh"}, "ascend": {"path": "/nowhere/ascend-docker-runtime"}, "odd": None},
+}
+
+
 class Engine:
     """The engine: `containers` and `images` by name, `calls` as (method, path, query, body) in order."""
 
@@ -42,6 +50,8 @@ class Engine:
         match [method, *path.strip("/").split("/")]:
             case ["GET", "version"]:
                 return 200, {"Version": "24.0.9"}
+            case ["GET", "info"]:
+                return 200, INFO
             case ["GET", "images", "json"]:
                 return 200, [{"RepoTags": [name, "<none>:<none>"]} for name in sorted(self.images)] + [
                     {"RepoTags": None}
@@ -203,3 +213,16 @@ def module(
         return loaded
 
     return load
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Callable[[str, str], None]:
+    """Write a tool of the node as a shell script, into tmp_path/bin."""
+
+    def write(name: str, script: str) -> None:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+
+    return write

@@ -11,11 +11,12 @@ import pytest
 
 from npuctl.errors import CheckRefusedError, LockedError, UsageError
 from npuctl.facts.model import ClusterFacts, DockerFacts, HolderFacts, Unreachable
+from npuctl.facts.survey import CardFacts, Survey
 from npuctl.health.probe import Target
 from npuctl.health.verdict import ReplicaHealth, State
 from npuctl.operate import deploy as deploying
 from npuctl.operate import look as looking
-from npuctl.operate import record
+from npuctl.operate import record, thorough
 from npuctl.operate import stop as stopping
 from npuctl.operate.deploy import Applied, deploy, start
 from npuctl.operate.progress import Progress
@@ -24,7 +25,7 @@ from npuctl.plan.proof import Evidence
 from npuctl.remote.inspect import Inspection
 from npuctl.remote.inventory import Inventory
 from npuctl.runner.run import Outcome
-from npuctl.spec.models import ClusterSpec
+from npuctl.spec.models import ClusterSpec, Waiver
 from npuctl.state.journal import read_journal
 from npuctl.state.lock import hold_lock
 from tests.making import after_apply, facts_of, inventory_of, node, plan_of, root_files, service_data, spec_of
@@ -43,6 +44,7 @@ class World:
         self.states: dict[str, State] = {}
         self.played: list[dict[str, Any]] = []
         self.told: list[Progress] = []
+        self.surveys = 0
         self.after: Callable[[ClusterFacts], ClusterFacts] = lambda facts: facts
 
     def inventory(self) -> Inventory:
@@ -53,7 +55,8 @@ class World:
         self.facts = after_apply(plan_of(self.spec, self.facts), self.facts)
         return self
 
-    def inspect(self, _inventory: Inventory, nodes: Sequence[str]) -> ClusterFacts:
+    def inspect(self, _inventory: Inventory, nodes: Sequence[str], *, survey: bool = False) -> ClusterFacts:
+        self.surveys += survey
         return ClusterFacts(
             nodes={name: found for name, found in self.facts.nodes.items() if name in nodes},
             unreachable={name: found for name, found in self.facts.unreachable.items() if name in nodes},
@@ -118,6 +121,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         monkeypatch.setattr(looking, "inspect_with_replicas", world.inspect_with_replicas)
         monkeypatch.setattr(looking, "judge_node", world.judge)
         monkeypatch.setattr(stopping, "inspect_nodes", world.inspect)
+        monkeypatch.setattr(thorough, "inspect_nodes", world.inspect)
         monkeypatch.setattr(record, "run_playbook", world.play)
         monkeypatch.setattr(deploying, "wait_until_ready", world.ask)
         monkeypatch.setattr(deploying, "ask_replicas", world.ask)
@@ -163,13 +167,35 @@ def test_a_deploy_creates_waits_and_records(make: Make) -> None:
     assert [entry.state for entry in done.health] == ["ready", "ready"]
     assert done.exit_code == 0
     assert events(world) == ["begun", "result", "ended"]
-    assert [type(entry).__name__ for entry in world.told] == ["Notice", "Notice", "Notice"]
+    assert [type(entry).__name__ for entry in world.told] == ["Notice"] * 4
+    assert world.surveys == 1
 
 
 def test_a_second_deploy_does_nothing_and_leaves_no_record(make: Make) -> None:
     world = make().deployed()
     done = deploy(world.folder, world.told.append)
     assert (done.steps, done.exit_code, world.played, events(world)) == ((), 0, [], [])
+    assert world.surveys == 0, "nothing changes: one look is enough"
+
+
+def test_what_only_the_thorough_look_sees_refuses_the_deploy(make: Make) -> None:
+    world = make()
+    survey = Survey(cards=[CardFacts(npu=3, driver_version="25.5.2", compatibility="NOK")])
+    sick = world.facts.nodes["node-2"].model_copy(update={"survey": survey})
+    world.facts = world.facts.model_copy(update={"nodes": {**world.facts.nodes, "node-2": sick}})
+    with pytest.raises(CheckRefusedError, match=r"driver\.compatibility"):
+        deploy(world.folder, world.told.append)
+    assert (world.played, events(world)) == ([], [])
+
+
+def test_a_waived_finding_does_not_refuse(make: Make) -> None:
+    world = make()
+    survey = Survey(cards=[CardFacts(npu=3, driver_version="25.5.2", compatibility="NOK")])
+    sick = world.facts.nodes["node-2"].model_copy(update={"survey": survey})
+    world.facts = world.facts.model_copy(update={"nodes": {**world.facts.nodes, "node-2": sick}})
+    waiver = Waiver(check="driver.compatibility", reason="the vendor says that it is fine")
+    world.spec = world.spec.model_copy(update={"waivers": [waiver]})
+    assert deploy(world.folder, world.told.append).exit_code == 0
 
 
 def changed(make: Make) -> World:

@@ -29,12 +29,35 @@ def run(program: Program, request: dict[str, Any], before: bytes = b"") -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("name", ["npuctl_facts", "npuctl_health"])
-def test_a_program_has_the_sources_of_all_that_it_imports(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "utilities"),
+    [
+        ("npuctl_facts", ["npuctl_command", "npuctl_docker", "npuctl_files", "npuctl_probe"]),
+        ("npuctl_health", ["npuctl_docker", "npuctl_probe"]),
+    ],
+)
+def test_a_program_has_the_sources_of_all_that_it_imports(name: str, utilities: list[str]) -> None:
     program = load_program(name)
-    utilities = ["ansible.module_utils.npuctl_docker", "ansible.module_utils.npuctl_probe"]
-    assert [module for module, _source in program.modules] == [*utilities, name]
+    own = [f"ansible.module_utils.{utility}" for utility in utilities]
+    assert [module for module, _source in program.modules] == [*own, name]
     assert program.modules[-1][1] == (REPOSITORY / f"library/{name}.py").read_text(encoding="utf-8")
+
+
+def test_what_a_function_imports_travels_only_when_it_is_asked_for() -> None:
+    whole = [
+        module.rpartition(".")[2] for module, _source in load_program("npuctl_facts", whole=True).modules
+    ]
+    assert {"npuctl_survey", "npuctl_npus", "npuctl_weights"} <= set(whole)
+    assert whole.index("npuctl_npus") < whole.index("npuctl_survey") < whole.index("npuctl_facts")
+    assert len(whole) == len(set(whole))
+
+
+def test_a_thread_that_hangs_does_not_keep_the_program(tmp_path: Any) -> None:
+    text = (
+        "import concurrent.futures as c, time\n"
+        "def collect(r):\n    c.ThreadPoolExecutor(1).submit(time.sleep, 60)\n    return r\n"
+    )
+    assert run(Program("main", (("main", text),)), {"x": 1}) == {"x": 1}
 
 
 def test_modules_see_each_other_under_their_ansible_names() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 
 from npuctl.sandbox import inventory
@@ -54,7 +55,24 @@ def test_the_simulated_engine_runs_on_every_node_and_sees_its_faults() -> None:
 def test_the_cpu_engine_is_one_replica_and_no_engine_is_no_service() -> None:
     (service,) = yaml.safe_load(cluster_text("cpu"))["npuctl_cluster"]["services"]
     assert (service["replicas"], service["topology"]) == (1, {"tensor_parallel": 1})
-    assert yaml.safe_load(cluster_text("none"))["npuctl_cluster"] == {"name": "lab", "services": []}
+    assert yaml.safe_load(cluster_text("none"))["npuctl_cluster"] == {
+        "name": "lab",
+        "npu_network": "required",
+        "services": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("nodes", "product", "network"),
+    [(1, "a2", None), (2, "310p", None), (2, "a3", "required"), (64, "a2", "required")],
+)
+@pytest.mark.parametrize("engine", ["sim", "none"])
+def test_the_npu_network_must_work_where_there_is_one(
+    nodes: int, product: str, network: str | None, engine: str
+) -> None:
+    sandbox = Sandbox("lab", nodes, product, "10.77.3.0/24")
+    text = inventory.cluster_yaml(sandbox, engine=engine, image="image:1", version="v0.18.0")
+    assert yaml.safe_load(text)["npuctl_cluster"].get("npu_network") == network
 
 
 def test_a_cluster_file_that_nobody_edited_follows_the_engine(tmp_path: Path) -> None:

@@ -10,13 +10,15 @@ import sys
 import time
 from contextlib import suppress
 
-from npusim import chips, holders, network
+from npusim import chips, drills, foreign, holders, network
 from npusim.faults import FAULTS, check_name, check_value
 from npusim.products import PRODUCTS, SimProduct, product
 from npusim.state import (
     NotInitialisedError,
     State,
     changing,
+    fault_value,
+    faults_of,
     load,
     locked,
     rooted,
@@ -30,6 +32,8 @@ _NULL_DEVICE = os.makedev(1, 3)  # /dev/null's: opens for every process and does
 _MANAGER_DEVICES = ("davinci_manager", "devmm_svm", "hisi_hdc")
 _DRIVER_OWNER = "HwHiAiUser"
 _VERSION_INFO = "/usr/local/Ascend/driver/version.info"
+_INSTALL_INFO = "/etc/ascend_install.info"
+_ON_DISK = frozenset({"driver", "install-broken"})
 
 
 def main(arguments: list[str]) -> int:
@@ -68,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     fault = commands.add_parser(
         "fault",
         help="break something",
-        epilog="\n".join(f"{name:<13} {kind.meaning}" for name, kind in FAULTS.items()),
+        epilog="\n".join(f"{name:<15} {kind.meaning}" for name, kind in FAULTS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     fault.add_argument("name", metavar="NAME")
@@ -116,12 +120,8 @@ def _init(options: argparse.Namespace) -> int:
 
 def _write_driver_files(driver: str) -> None:
     _write_version_info(driver)
+    _write_install_info(complete=True)
     files = {
-        "/etc/ascend_install.info": (
-            "UserName=HwHiAiUser\nUserGroup=HwHiAiUser\nDriver_Install_Type=full\n"
-            "Driver_Install_Path_Param=/usr/local/Ascend\nDriver_Install_For_All=no\n"
-            "Driver_Install_Mode=normal\nDriver_Install_Status=complete\n"
-        ),
         "/usr/local/Ascend/firmware/version.info": (
             "Version=7.8.0.7.220\nfirmware_version=1.0\npackage_version=25.5.2\n"
             "compatible_version_drv=[25.0,25.0],[25.2,25.2],[25.5,25.5]\n"
@@ -145,6 +145,18 @@ def _write_version_info(driver: str) -> None:
     )
 
 
+def _write_install_info(*, complete: bool) -> None:
+    # The installer appends the status as the last thing it does (hicann/driver scripts/package, install.sh).
+    status = "Driver_Install_Status=complete\n" if complete else ""
+    write_file(
+        rooted(_INSTALL_INFO),
+        "UserName=HwHiAiUser\nUserGroup=HwHiAiUser\nDriver_Install_Type=full\n"
+        "Driver_Install_Path_Param=/usr/local/Ascend\nDriver_Install_For_All=no\n"
+        f"Driver_Install_Mode=normal\n{status}",
+        mode=0o644,
+    )
+
+
 def _version_on_disk() -> str | None:
     with suppress(FileNotFoundError), open(rooted(_VERSION_INFO), encoding="utf-8") as file:  # noqa: PTH123
         for line in file:
@@ -160,20 +172,23 @@ def _boot(options: argparse.Namespace) -> int:
         kind = product(state["product"])
         # A boot loads the driver that is on disk and applies hccn.conf.
         state["driver"] = _version_on_disk() or state["driver"]
-        state["faults"] = [fault for fault in state["faults"] if fault["name"] not in {"driver", "ip", "tls"}]
+        for fault in faults_of(state, "held"):
+            foreign.let_go(fault["chip"], int(fault["value"]))
+        state["faults"] = [fault for fault in state["faults"] if not FAULTS[fault["name"]].ends_at_boot]
         for device in state["ports"]:
             network.recover(state, device)
     try:
-        _make_devices(kind)
+        _make_devices(kind, state)
     except PermissionError as error:
         print(f"npusim: cannot make device nodes ({error}); boot needs root", file=sys.stderr)
         return 1
     return 0
 
 
-def _make_devices(kind: SimProduct) -> None:
+def _make_devices(kind: SimProduct, state: State) -> None:
     os.makedirs(rooted("/dev"), exist_ok=True)  # noqa: PTH103
-    for name in (*(f"davinci{chip.device}" for chip in kind.chips), *_MANAGER_DEVICES):
+    on_bus = [chip.device for chip in kind.chips if chips.is_on_bus(state, chip.device)]
+    for name in (*(f"davinci{device}" for device in on_bus), *_MANAGER_DEVICES):
         path = rooted(f"/dev/{name}")
         try:
             found = os.stat(path)  # noqa: PTH116
@@ -216,10 +231,7 @@ def _wanted_chips(state: State, name: str, chip: int | None) -> list[int | None]
     """The chips that the fault is of; [None] for a fault of the node."""
     kind = product(state["product"])
     devices = [chip.device for chip in kind.chips]
-    if name in {"ip", "tls"} and not kind.has_roce:
-        raise ValueError(f"{name}: this product has no NPU network")
-    if name == "ip" and chip is None:
-        raise ValueError("ip needs --chip: an address belongs to one port")
+    drills.check(state, name, chip)
     if chip is None:
         return list(devices) if FAULTS[name].of_chip else [None]
     if not FAULTS[name].of_chip:
@@ -230,15 +242,16 @@ def _wanted_chips(state: State, name: str, chip: int | None) -> list[int | None]
 
 
 def _set_fault(state: State, name: str, value: str, chips_hit: list[int | None]) -> None:
-    state["faults"] = [
-        fault for fault in state["faults"] if not (fault["name"] == name and fault["chip"] in chips_hit)
-    ]
-    state["faults"] += [{"name": name, "chip": chip, "value": value} for chip in chips_hit]
-    if name in {"ip", "tls"}:
-        for chip in chips_hit:
-            state["ports"][str(chip)]["address" if name == "ip" else "tls_enable"] = value
-    if name == "driver":
-        _write_version_info(value)
+    _take_off(
+        state, [fault for fault in state["faults"] if fault["name"] == name and fault["chip"] in chips_hit]
+    )
+    for chip in chips_hit:
+        own = str(foreign.hold(chip)) if name == "held" and chip is not None else value
+        state["faults"].append(drills.begin(state, name, chip, own))
+    if name in _ON_DISK:
+        _show_on_disk(state)
+    if name == "chip-dropped":
+        _show_on_bus(state)
 
 
 def _clear(options: argparse.Namespace) -> int:
@@ -252,16 +265,37 @@ def _clear(options: argparse.Namespace) -> int:
             for fault in state["faults"]
             if options.name in (None, fault["name"]) and options.chip in (None, fault["chip"])
         ]
-        state["faults"] = [fault for fault in state["faults"] if fault not in gone]
-        saved = network.read_conf()
-        for fault in gone:
-            if fault["name"] in {"ip", "tls"}:
-                key, unset = ("address", "") if fault["name"] == "ip" else ("tls_enable", "0")
-                device = str(fault["chip"])
-                state["ports"][device][key] = saved.get(device, {}).get(key, unset)
-            elif fault["name"] == "driver":
-                _write_version_info(state["driver"])
+        _take_off(state, gone)
+        names = {fault["name"] for fault in gone}
+        if names & _ON_DISK:
+            _show_on_disk(state)
+        if "chip-dropped" in names:
+            _show_on_bus(state)
     return 0
+
+
+def _take_off(state: State, gone: list[State]) -> None:
+    state["faults"] = [fault for fault in state["faults"] if fault not in gone]
+    for fault in gone:
+        if fault["name"] == "held":
+            foreign.let_go(fault["chip"], int(fault["value"]))
+        drills.end(state, fault)
+
+
+def _show_on_disk(state: State) -> None:
+    """Make the driver's files say what the state's faults want them to."""
+    _write_version_info(fault_value(state, "driver") or state["driver"])
+    _write_install_info(complete=not faults_of(state, "install-broken"))
+
+
+def _show_on_bus(state: State) -> None:
+    """Give device nodes to the chips that a driver found on the bus, and to no other."""
+    kind = product(state["product"])
+    for chip in kind.chips:
+        if not chips.is_on_bus(state, chip.device):
+            with suppress(FileNotFoundError):
+                os.unlink(rooted(f"/dev/davinci{chip.device}"))  # noqa: PTH108
+    _make_devices(kind, state)
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -274,7 +308,7 @@ def _show(options: argparse.Namespace) -> int:
             "chip": chip.sim.chip,
             "device": chip.sim.device,
             "device_node": f"{holders.device_prefix()}{chip.sim.device}",
-            "health": chip.health,
+            "health": chip.health.word,
             "temperature_c": chip.temperature_c,
             "memory_used_mb": chip.memory_used_mb,
             "memory_total_mb": chip.sim.memory_total_mb,
@@ -282,7 +316,7 @@ def _show(options: argparse.Namespace) -> int:
                 {"pid": row.pid, "name": row.name, "memory_mb": row.memory_mb} for row in chip.processes
             ],
         }
-        for chip in chips.present(state)
+        for chip in chips.present(state, holders.scan())
     ]
     answer = {**state, "chip_name": kind.chip_name, "driver_on_disk": _version_on_disk(), "chips": now}
     print(json.dumps(answer, indent=2))

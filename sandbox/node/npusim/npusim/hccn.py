@@ -8,7 +8,6 @@ first and last of a ping, lldp of a switch that does not exist) follows publishe
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple
 
 from npusim import hccn_pings, hccn_queries, hccn_settings
 from npusim.chips import is_present
@@ -16,8 +15,12 @@ from npusim.hccn_call import SUCCESS, Call, FailedError
 from npusim.products import product
 from npusim.state import NotInitialisedError, changing, faults_of, load, locked
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NamedTuple
+else:
+    from npusim.record import NamedTuple
 
 _LONGEST_ID = 2
 _SEE_HELP = "Enter [ hccn_tool -h ] for more details."
@@ -36,7 +39,7 @@ class _Command(NamedTuple):
 def main(arguments: list[str]) -> int:
     """Answer one call; returns the exit code."""
     try:
-        with locked("hccn.lock", wait=False) as got:
+        with locked(_lock_of(arguments), wait=False) as got:
             answer = _answer(arguments, busy=not got)
     except FailedError as failure:
         print(failure, file=sys.stdout if failure.to_stdout else sys.stderr)
@@ -46,6 +49,13 @@ def main(arguments: list[str]) -> int:
         return 1
     print(answer)
     return 0
+
+
+def _lock_of(arguments: list[str]) -> str:
+    """One call at a time on each chip; the real tool's busy comes from the chip's side, too."""
+    device = arguments[1] if len(arguments) > 1 else ""
+    good = device.isdecimal() and len(device) <= _LONGEST_ID
+    return f"hccn-{int(device)}.lock" if good else "hccn.lock"
 
 
 def _answer(arguments: list[str], *, busy: bool) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from npusim.network import Port
+from npusim import network
 from npusim.products import SimProduct
-from npusim.state import State, faults_of
+from npusim.state import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from npusim.record import NamedTuple
 
 SUCCESS = "Cmd executed successfully!"
 
@@ -36,15 +40,15 @@ class Call(NamedTuple):
     words: list[str]
 
     @property
-    def port(self) -> Port:
+    def port(self) -> network.Port:
         """The chip's running settings."""
-        port: Port = self.state["ports"][str(self.device)]
+        port: network.Port = self.state["ports"][str(self.device)]
         return port
 
     @property
     def link_is_up(self) -> bool:
         """Neither shut down by a command nor broken by a fault."""
-        return self.port["link"] == "up" and not faults_of(self.state, "link-down", self.device)
+        return network.link_is_up(self.state, self.device)
 
     @property
     def needs(self) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
+from npusim import network
 from npusim.hccn_call import Call, FailedError
-from npusim.state import fault_value
+from npusim.state import fault_value, faults_of
 
 
 def get_ip(call: Call) -> str:
@@ -42,7 +43,7 @@ def get_net_health(call: Call) -> str:
     elif not call.port["netdetect"] or not call.port["address"]:
         health = "Init"
     else:
-        health = "Success"  # the detect address is the switch's, which a list of peers does not name
+        health = "Success"  # the detect address is the switch's, which answers whoever has a link
     return f"net health status: {health}"
 
 
@@ -124,9 +125,8 @@ def get_link_stat(call: Call) -> str:
 
 def get_vnic(call: Call) -> str:
     """The chip's address inside a super pod."""
-    # The rule stands in the tool's source: server, 2 + die, 199 - device.
-    address = f"192.{call.state['node_index']}.{2 + call.device % 2}.{199 - call.device}"
+    is_down = faults_of(call.state, "vnic-down", call.device)
     return (
-        f"vnic link status: {'UP' if call.link_is_up else 'DOWN'}\n"
-        f"vnic ipaddr: {address}\nvnic netmask: 255.0.0.0"
+        f"vnic link status: {'DOWN' if is_down else 'UP'}\n"
+        f"vnic ipaddr: {network.address_on(call.state, 'hccs', call.device)}\nvnic netmask: 255.0.0.0"
     )

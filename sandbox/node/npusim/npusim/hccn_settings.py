@@ -41,6 +41,7 @@ def set_gateway(call: Call) -> None:
             "The segment of configured gateway doesn't match that of the configured ip adress!", 8
         )
     call.port["gateway"] = gateway
+    _forget_faults(call, "gateway")
     network.persist(call.device, {"gateway": gateway})
 
 
@@ -48,6 +49,7 @@ def set_netdetect(call: Call) -> None:
     """Set the address that net health is judged by."""
     address = address_of(call.value_of("address"))
     call.port["netdetect"] = address
+    _forget_faults(call, "detect")
     network.persist(call.device, {"netdetect": address})
 
 
@@ -68,6 +70,7 @@ def set_mtu(call: Call) -> None:
     if not size.isdecimal() or len(size) > len(str(high)) or not low <= int(size) <= high:
         raise FailedError(f"The value of mtu you input is out of the valid range!\n{call.needs}", 0x0D)
     call.port["mtu"] = size
+    _forget_faults(call, "npu-mtu")
     network.persist(call.device, {"mtu": size})
 
 
@@ -94,7 +97,9 @@ def recover(state: State, device: int) -> None:
     """Run with the settings of hccn.conf; drills that changed them behind its back are over."""
     network.recover(state, str(device))
     state["faults"] = [
-        fault for fault in state["faults"] if not (fault["name"] in {"ip", "tls"} and fault["chip"] == device)
+        fault
+        for fault in state["faults"]
+        if not (fault["name"] in network.RUNNING_FAULTS and fault["chip"] == device)
     ]
 
 

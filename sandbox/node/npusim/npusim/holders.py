@@ -7,8 +7,12 @@ A process in an inner container is in the node's /proc too, under the node's pid
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from npusim.record import NamedTuple
 
 
 class Holder(NamedTuple):
@@ -40,14 +44,19 @@ def scan() -> dict[int, list[Holder]]:
 def _devices_of(pid: int, prefix: str) -> set[int]:
     devices: set[int] = set()
     folder = f"/proc/{pid}/fd/"
-    with suppress(OSError):  # the process ended, or is not ours to look into
-        for descriptor in os.listdir(folder):  # noqa: PTH208
-            with suppress(OSError):
-                link = os.readlink(folder + descriptor)  # noqa: PTH115
-                if link.startswith(prefix):
-                    number = link[len(prefix) :].removesuffix(" (deleted)")
-                    if number.isdigit():
-                        devices.add(int(number))
+    try:
+        descriptors = os.listdir(folder)  # noqa: PTH208
+    except OSError:  # the process ended, or is not ours to look into
+        return devices
+    for descriptor in descriptors:
+        try:
+            link = os.readlink(folder + descriptor)  # noqa: PTH115
+        except OSError:
+            continue
+        if link.startswith(prefix):
+            number = link[len(prefix) :].removesuffix(" (deleted)")
+            if number.isdigit():
+                devices.add(int(number))
     return devices
 
 

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from npusim.state import State, faults_of, rooted, write_file
 
-from npusim.state import State, rooted, write_file
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from npusim.products import SimProduct
 
-# A port's running settings under the names that hccn.conf gives them, plus "link".
-Port = dict[str, Any]
+    Port = dict[str, Any]
+else:
+    Port = dict
+
+# A Port is a port's running settings under the names that hccn.conf gives them, plus "link".
 PERSISTED = ("address", "netmask", "netdetect", "gateway", "send_arp_status", "tls_enable", "mtu")
 DEFAULT_MTU = 1500
+# Drills that change what runs behind hccn.conf's back, and the setting that each changes.
+RUNNING_FAULTS = {
+    "ip": "address",
+    "tls": "tls_enable",
+    "gateway": "gateway",
+    "detect": "netdetect",
+    "npu-mtu": "mtu",
+}
+# Drills that change both: the address was set wrongly, or never.
+SAVED_FAULTS = frozenset({"duplicate-ip", "no-ip"})
 _NETMASK = "255.255.0.0"
+_BROKEN_LINE = "address_0 10.20"
 
 
 def conf_path() -> str:
@@ -43,6 +59,27 @@ def factory_ports(kind: SimProduct, node_index: int) -> dict[str, Port]:
             "link": "up",
         }
     return ports
+
+
+def address_on(state: State, plane: str, device: int) -> str:
+    """The address that a chip's port answers to: inside a super pod ("hccs") by a rule, else as it was set."""
+    if plane == "hccs":
+        # The rule stands in the tool's source: server, 2 + die, 199 - device.
+        return f"192.{state['node_index']}.{2 + device % 2}.{199 - device}"
+    return str(state["ports"].get(str(device), {}).get("address", ""))
+
+
+def node_of(address: str) -> int:
+    """The index of the node that an address was given to; -1 when no sandbox gives such addresses."""
+    parts = address.split(".")
+    if len(parts) != 4 or not all(part.isdecimal() for part in parts):  # noqa: PLR2004  bytes of an address
+        return -1
+    return int(parts[1] if parts[0] == "192" else parts[2])
+
+
+def link_is_up(state: State, device: int) -> bool:
+    """Neither shut down by a command nor broken by a fault."""
+    return state["ports"][str(device)]["link"] == "up" and not faults_of(state, "link-down", device)
 
 
 def write_conf(ports: dict[str, Port]) -> None:
@@ -87,6 +124,52 @@ def persist(device: int, settings: Port) -> None:
         else:
             lines.append(entry)
     write_file(conf_path(), "".join(f"{line}\n" for line in lines), mode=0o640)
+
+
+def set_running(state: State, name: str, device: int, value: str) -> None:
+    """Change the setting that a drill is about, and leave hccn.conf as it is."""
+    state["ports"][str(device)][RUNNING_FAULTS[name]] = value
+
+
+def restore_running(state: State, name: str, device: int) -> None:
+    """Run again with what hccn.conf says."""
+    key = RUNNING_FAULTS[name]
+    unset = {"tls_enable": "0", "mtu": str(DEFAULT_MTU)}.get(key, "")
+    state["ports"][str(device)][key] = read_conf().get(str(device), {}).get(key, unset)
+
+
+def misconfigure(state: State, device: int, address: str) -> str:
+    """Set another address, or none, as an operator would have; returns the one before."""
+    before = str(state["ports"][str(device)]["address"])
+    state["ports"][str(device)]["address"] = address
+    if address:
+        netmask = state["ports"][str(device)]["netmask"] or _NETMASK
+        state["ports"][str(device)]["netmask"] = netmask
+        persist(device, {"address": address, "netmask": netmask})
+    else:
+        _rewrite_conf(lambda line: line.partition("=")[0] not in {f"address_{device}", f"netmask_{device}"})
+    return before
+
+
+def break_conf() -> None:
+    """Leave a line in hccn.conf that is no setting, as an editor's slip does."""
+    mend_conf()
+    with open(conf_path(), "a", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(f"{_BROKEN_LINE}\n")
+
+
+def mend_conf() -> None:
+    """Take that line out again."""
+    _rewrite_conf(lambda line: line != _BROKEN_LINE)
+
+
+def _rewrite_conf(keeps: Callable[[str], bool]) -> None:
+    try:
+        with open(conf_path(), encoding="utf-8") as file:  # noqa: PTH123
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        return
+    write_file(conf_path(), "".join(f"{line}\n" for line in lines if keeps(line)), mode=0o640)
 
 
 def recover(state: State, device: str) -> None:

@@ -1,20 +1,22 @@
 """npu-smi: the queries that a deployment asks, and the real tool's refusals of everything else.
 
-Wordings follow published outputs of 910A, 910B and A3 hosts. Where none was published (an unknown
-type, a chip id out of range, the A3's topology), the text here is a guess in the same style; the
-exit code is never 0.
+Wordings follow published outputs of 910A, 910B and A3 hosts and the tool's open source (hicann/driver,
+src/custom/dev_prod/user/npucli): which lines a product has, their order, and that a query which the
+product does not support ends with 0. An unknown type's refusal is a guess in the same style.
 """
 
 from __future__ import annotations
 
-import sys
-import time
-from typing import NamedTuple
-
 from npusim import chips as live
 from npusim.products import SimProduct, product
 from npusim.state import NotInitialisedError, State, fault_value, faults_of, load
-from npusim.tables import render_info
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NamedTuple
+else:
+    from npusim.record import NamedTuple
 
 REFUSED = 1
 _UNUSABLE = "DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)\ndcmi module initialize failed. ret is -8005"
@@ -39,7 +41,10 @@ Commands:
        -v, --version  Show npu-smi version
        -h, --help     Show this help text and exit
 """
-_FIRMWARE = "7.8.0.7.220"
+_CUT_SHORT = (
+    "[WARNING]The driver package may not be completely installed, "
+    "which may cause function abnormal. Please reinstall it.\n"
+)
 _TOPO_LEGEND = """
 Legend:
 
@@ -49,12 +54,19 @@ Legend:
   PIX  = Path traversing a single PCIe switch
   PXB  = Path traversing multipul PCIe switches
   HCCS = Connection traversing HCCS.
+  SIO  = Path traversing SIO.
+  HCCS_SW = Path traversing HCCS switch.
   NA   = Unknown relationship."""
 _SUPER_POD_SIZE = 384
+_DUO_MEMORY_MB = 49152  # of one of its two chips
 
 
 class _RefusedError(Exception):
     """The call is not one that npu-smi understands; the text is its answer."""
+
+
+class _UnsupportedError(Exception):
+    """The product has no answer to this query; the text is npu-smi's word for it."""
 
 
 class _Query(NamedTuple):
@@ -86,6 +98,8 @@ def main(arguments: list[str]) -> int:
         return REFUSED
     hang = fault_value(state, "npu-smi-hang")
     if hang is not None:
+        import time  # noqa: PLC0415  few calls hang
+
         time.sleep(float(hang))
     if faults_of(state, "npu-smi-dead"):
         print(_UNUSABLE)
@@ -95,7 +109,8 @@ def main(arguments: list[str]) -> int:
     except _RefusedError as refusal:
         print(refusal)
         return REFUSED
-    sys.stdout.flush()
+    except _UnsupportedError as query:
+        print(f"This device does not support querying {query}.")
     return 0
 
 
@@ -114,11 +129,23 @@ def _answer(state: State, arguments: list[str]) -> str:
 
 
 def _table(state: State) -> str:
+    from npusim.tables import render_info  # noqa: PLC0415  few calls print it
+
     kind = product(state["product"])
-    present = live.present(state)
+    present = _held(state)
     rows = [chip.row(kind.chip_name) for chip in present]
     processes = [process for chip in present for process in chip.processes]
-    return render_info(kind.layout(state["driver"]), state["driver"], rows, processes)
+    table = render_info(kind.layout(state["driver"]), state["driver"], rows, processes)
+    if faults_of(state, "npu-smi-cut"):
+        return table[: table.index("| NPU     Chip")]
+    return table + (_CUT_SHORT if faults_of(state, "install-broken") else "")
+
+
+def _held(state: State) -> list[live.LiveChip]:
+    """The chips with who holds them and what that takes: a look at every process of the node."""
+    from npusim import holders  # noqa: PLC0415  few calls want it
+
+    return live.present(state, holders.scan())
 
 
 def _list(state: State) -> str:
@@ -131,17 +158,20 @@ def _list(state: State) -> str:
 
 def _mapping(state: State) -> str:
     kind = product(state["product"])
-    by_phy = kind.key == "a3"
-    columns = ["NPU ID", "Chip ID", "Chip Logic ID", *(["Chip Phy-ID"] if by_phy else []), "Chip Name"]
-    rows = [columns]
+    by_phy = ("Chip Phy-ID",) if kind.key == "a3" else ()
+    lines = [_columns("NPU ID", "Chip ID", "Chip Logic ID", *by_phy, f"{'Chip Name':<30}")]
     for npu, card in _cards(live.present(state)).items():
         for chip in card:
-            numbers = [npu, chip.sim.chip, chip.sim.device, *([chip.sim.device] if by_phy else [])]
-            rows.append([*map(str, numbers), kind.board_name])
+            phy = (chip.sim.device,) if by_phy else ()
+            lines.append(_columns(npu, chip.sim.chip, chip.sim.device, *phy, kind.board_name))
         if kind.key != "310p":
             mcu = card[-1].sim.chip + 1
-            rows.append([str(npu), str(mcu), "-", *(["-"] if by_phy else []), "Mcu"])
-    return "".join("\t" + "".join(f"{cell:<31}" for cell in row).rstrip() + "\n" for row in rows)
+            lines.append(_columns(npu, mcu, "-", *(("-",) if by_phy else ()), f"{'Mcu':<30}"))
+    return _text(*lines)
+
+
+def _columns(*cells: object) -> str:
+    return "\t" + "".join(f"{cell!s:<30} " for cell in cells[:-1]) + str(cells[-1])
 
 
 def _typed(state: State, options: list[str]) -> str:
@@ -149,8 +179,10 @@ def _typed(state: State, options: list[str]) -> str:
     answer = _TYPES.get(values.get("-t", ""))
     if answer is None:
         raise _RefusedError(f"Error parameter of -t\n{_USAGE}")
+    if fault_value(state, "npu-smi-fails") == values["-t"]:
+        raise _RefusedError(f'Failed to query "{values["-t"]}" info.')
     kind = product(state["product"])
-    present = live.present(state)
+    present = (_held if values["-t"] in _OF_MEMORY else live.present)(state)
     if "-i" not in values:
         if values["-t"] == "topo" and "-c" not in values:
             return _topo(_Query(state, kind, present, None, mcu=False))
@@ -191,52 +223,89 @@ def _cards(chips: list[live.LiveChip]) -> dict[int, list[live.LiveChip]]:
     return cards
 
 
-def _field(key: str, value: object, *, width: int = 31) -> str:
-    return f"\t{key:<{width}}: {value}"
+def _field(key: str, value: object, *, width: int = 30) -> str:
+    return f"\t{key:<{width}} : {value}"
 
 
 def _text(*lines: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _by_chip(query: _Query, lines: Callable[[live.LiveChip], list[str]], *, width: int = 30) -> str:
+    """A chip asked for by its number says its lines alone; a card says each chip's, and the chip's number after."""
+    if query.chip is not None:
+        return _text(*lines(query.chip))
+    answer = [
+        _field("NPU ID", query.npu, width=width),
+        _field("Chip Count", len(query.card), width=width),
+        "",
+    ]
+    for chip in query.card:
+        answer += [*lines(chip), _field("Chip ID", chip.sim.chip, width=width), ""]
+    return _text(*answer)
+
+
 def _board(query: _Query) -> str:
-    if query.chip is None:
-        sim = query.card[0].sim
-        return _text(
-            _field("NPU ID", query.npu),
-            _field("Product Name", "NA"),
-            _field("Model", "NA"),
-            _field("Manufacturer", "Huawei"),
-            _field("Serial Number", f"SIM{query.state['node_index']:03d}{sim.device:06d}"),
-            _field("Software Version", query.state["driver"]),
-            _field("Firmware Version", _FIRMWARE),
-            _field("Compatibility", "OK"),
-            _field("Board ID", "0x65"),
-            _field("PCB ID", "A"),
-            _field("BOM ID", "1"),
-            _field("PCIe Bus Info", sim.bus_id),
-            _field("Slot ID", "0"),
-            _field("Class ID", "NA"),
-            _field("PCI Vendor ID", "0x19E5"),
-            _field("PCI Device ID", "0xD802"),
-            _field("Subsystem Vendor ID", "0x0200"),
-            _field("Subsystem Device ID", "0x0100"),
-            _field("Chip Count", len(query.card)),
-        )
-    return _text(
+    return _card_board(query) if query.chip is None else _chip_board(query, query.chip)
+
+
+def _card_board(query: _Query) -> str:
+    first = query.card[0]
+    lines = [
         _field("NPU ID", query.npu),
-        _field("Chip ID", query.chip.sim.chip),
-        _field("Chip Type", "Ascend"),
+        _field("Product Name", "NA"),
+        _field("Model", "NA"),
+        _field("Manufacturer", "Huawei"),
+        _field("Serial Number", f"SIM{query.state['node_index']:03d}{first.sim.device:06d}"),
+        _field("Software Version", query.state["driver"]),
+        _field("Firmware Version", first.firmware),
+        _field("Compatibility", "NOK" if any(chip.compatibility == "NOK" for chip in query.card) else "OK"),
+        _field("Board ID", "0x65"),
+    ]
+    if query.kind.key == "a3":
+        lines.append(_field("Main Board ID", "0x1c"))
+    lines += [
+        _field("PCB ID", "A"),
+        _field("BOM ID", "1"),
+        _field("PCIe Bus Info", first.sim.bus_id),
+        _field("Slot ID", "0"),
+        _field("Class ID", "NA"),
+        _field("PCI Vendor ID", "0x19E5"),
+        _field("PCI Device ID", f"0x{query.kind.pci_device.upper()}"),
+        _field("Subsystem Vendor ID", "0x0200"),
+        _field("Subsystem Device ID", "0x0100"),
+        _field("Chip Count", len(query.card)),
+    ]
+    if query.kind.key == "310p":
+        lines.append(_field("Chip Fault", 0))
+    return _text(*lines)
+
+
+def _chip_board(query: _Query, chip: live.LiveChip) -> str:
+    named = ("NPU Name", query.kind.npu_name) if query.kind.npu_name else ("Chip Type", "Ascend")
+    of_chip = [_field("Chip ID", chip.sim.chip), _field(*named)]
+    die = f"{chip.sim.device:04X} 4A10C8D4 14CC040A D2102003"
+    lines = [
+        _field("NPU ID", query.npu),
+        *(reversed(of_chip) if query.kind.npu_name else of_chip),
         _field("Chip Name", query.kind.chip_name),
         _field("Chip Version", "V1"),
         _field("Board ID", "0x65"),
-        _field("PCB ID", "NA"),
-        _field("BOM ID", "1"),
-        _field("VDie ID", f"51A0C001 20B0{query.chip.sim.device:04X} 4A10C8D4 14CC040A D2102003"),
-        _field("NDie ID", f"51A0C002 2040{query.chip.sim.device:04X} 4E10C8D4 14CC040A A4102003"),
-        _field("Chip Position ID", query.chip.sim.chip),
-        _field("PCIe Bus Info", query.chip.sim.bus_id),
-        _field("Firmware Version", _FIRMWARE),
+    ]
+    if query.kind.key == "310p":
+        lines.append(_field("Die ID", f"51A0C001 20B0{die}"))
+    else:
+        lines += [
+            _field("PCB ID", "NA"),
+            _field("BOM ID", "1"),
+            _field("VDie ID", f"51A0C001 20B0{die}"),
+            _field("NDie ID", f"51A0C002 2040{die}"),
+        ]
+    return _text(
+        *lines,
+        _field("Chip Position ID", chip.sim.chip),
+        _field("PCIe Bus Info", chip.sim.bus_id),
+        _field("Firmware Version", chip.firmware),
     )
 
 
@@ -244,126 +313,164 @@ def _health(query: _Query) -> str:
     # Without a chip number the real tool may answer for the management controller, which knows
     # nothing of the chips: seen on a 910B2C in Alarm that was called OK.
     of_mcu = query.mcu or (query.chip is None and query.kind.key != "310p")
-    health = "OK" if of_mcu or not query.chips else query.chips[0].health
-    code, information = live.HEALTH_REPORTS[health]
-    return _text(
-        _field("Health Status", health), _field("Error Code", code), _field("Error Information", information)
-    )
+    health = live.Health() if of_mcu else query.chips[0].health
+    if not health.codes:
+        return _text(
+            _field("Health Status", health.word),
+            _field("Error Code", "NA"),
+            _field("Error Information", "NA"),
+        )
+    first, *others = (live.ERROR_INFORMATION.get(code, f"simulated event {code}") for code in health.codes)
+    lines = [
+        _field("Health Status", health.word),
+        _field("Error Code", " ".join(health.codes)),
+        _field("Error Information", first),
+    ]
+    for information in others:
+        lines += ["", _field("", information)]
+    return _text(*lines)
 
 
 def _usages(query: _Query) -> str:
-    lines = [_field("NPU ID", query.npu), _field("Chip Count", len(query.chips)), ""]
-    for chip in query.chips:
-        memory = [("Capacity(MB)", chip.sim.memory_total_mb), ("Usage Rate(%)", chip.memory_percent)]
-        if query.kind.key == "310p":
-            lines += [_field(f"DDR {key}", value) for key, value in memory]
-            lines += [_field("DDR Hugepages Total(page)", 0), _field("DDR Hugepages Usage Rate(%)", 0)]
-            rates: tuple[str, ...] = ("Aicore", "Vectorcore", "Aicpu", "Ctrlcpu", "DDR Bandwidth")
-        else:
-            lines += [_field("DDR Capacity(MB)", 0), _field("DDR Usage Rate(%)", 0)]
-            lines += [_field("DDR Hugepages Total(page)", 0), _field("DDR Hugepages Usage Rate(%)", 0)]
-            lines += [_field(f"HBM {key}", value) for key, value in memory]
-            rates = ("Aicore", "Aivector", "Aicpu", "Ctrlcpu", "DDR Bandwidth", "HBM Bandwidth")
-        lines += [_field(f"{rate} Usage Rate(%)", 0) for rate in rates]
-        lines += [_field("Chip ID", chip.sim.chip), ""]  # the block ends with its id
-    return _text(*lines[:-1])
+    of_310p = query.kind.key == "310p"
+
+    def lines(chip: live.LiveChip) -> list[str]:
+        memory = (chip.sim.memory_total_mb, chip.memory_percent)
+        ddr, hbm = (memory, ()) if of_310p else ((0, 0), memory)
+        values: list[tuple[str, int]] = [
+            ("DDR Capacity(MB)", ddr[0]),
+            ("DDR Usage Rate(%)", ddr[1]),
+            ("DDR Hugepages Total(page)", 0),
+            ("DDR Hugepages Usage Rate(%)", 0),
+            *zip(("HBM Capacity(MB)", "HBM Usage Rate(%)"), hbm, strict=False),
+        ]
+        before = ("Aicore", "Aicpu", "Ctrlcpu", "Vectorcore", "DDR Bandwidth")
+        of_dvpp = ("DVPP VDEC", "DVPP VPC", "DVPP VENC", "DVPP JPEGE", "DVPP JPEGD")
+        of_910 = ("Aicore", "Aivector", "Aicpu", "Ctrlcpu", "DDR Bandwidth", "HBM Bandwidth")
+        rates = (*before, *of_dvpp) if of_310p else of_910
+        values += [(f"{rate} Usage Rate(%)", 0) for rate in rates]
+        if not of_310p:
+            values += [("NPU Utilization(%)", 0), ("Aicube Usage Rate(%)", 0)]
+        return [_field(key, value) for key, value in values]
+
+    return _by_chip(query, lines)
 
 
 def _common(query: _Query) -> str:
+    of_310p = query.kind.key == "310p"
     lines = [_field("NPU ID", query.npu), _field("Chip Count", len(query.chips))]
     for chip in query.chips:
         lines += [
             "",
             _field("Chip ID", chip.sim.chip),
-            _field("Memory Usage Rate(%)", 0 if query.kind.key != "310p" else chip.memory_percent),
-        ]
-        if query.kind.key != "310p":
-            lines.append(_field("HBM Usage Rate(%)", chip.memory_percent))
-        lines += [
+            _field("Memory Usage Rate(%)", chip.memory_percent if of_310p else 0),
+            *([] if of_310p else [_field("HBM Usage Rate(%)", chip.memory_percent)]),
             _field("Aicore Usage Rate(%)", 0),
-            _field("Aicore Freq(MHZ)", 1800),
-            _field("Aicore curFreq(MHZ)", 800),
-            _field("Aicore Count", 20),
+            _field("Aicore Freq(MHZ)", 1080 if of_310p else 1800),
+            _field("Aicore curFreq(MHZ)", 960 if of_310p else 800),
+            *([] if of_310p else [_field("Aicore Count", 20)]),
             _field("Temperature(C)", chip.temperature_c),
-            _field("NPU Real-time Power(W)", chip.sim.power),
+            *([] if of_310p else [_field("NPU Real-time Power(W)", chip.sim.power)]),
         ]
-    if query.kind.key != "310p":
-        lines += ["", _field("Chip Name", "mcu"), _field("Temperature(C)", 38)]
+    lines += ["", _field("Chip Name", "mcu"), _field("Temperature(C)", 38)]
+    if of_310p:  # its controller measures the card's power
+        lines.append(_field("NPU Real-time Power(W)", "41.3"))
     return _text(*lines)
 
 
 def _memory(query: _Query) -> str:
-    lines = [_field("NPU ID", query.npu), _field("Chip Count", len(query.chips)), ""]
-    for chip in query.chips:
+    def lines(chip: live.LiveChip) -> list[str]:
         if query.kind.key == "310p":
-            lines += [
+            return [
+                _field("Total DDR Capacity(MB)", _DUO_MEMORY_MB),
                 _field("DDR Capacity(MB)", chip.sim.memory_total_mb),
                 _field("DDR Clock Speed(MHz)", 4266),
             ]
-        else:
-            lines += [
-                _field("DDR Capacity(MB)", 0),
-                _field("DDR Clock Speed(MHz)", 0),
-                _field("HBM Capacity(MB)", chip.sim.memory_total_mb),
-                _field("HBM Clock Speed(MHz)", 1600),
-                _field("HBM Temperature(C)", chip.temperature_c + 6),
-                _field("HBM Manufacturer ID", "0x56"),
-            ]
-        lines += [_field("Chip ID", chip.sim.chip), ""]
-    return _text(*lines[:-1])
+        return [
+            _field("DDR Capacity(MB)", 0),
+            _field("DDR Clock Speed(MHz)", 0),
+            _field("HBM Capacity(MB)", chip.sim.memory_total_mb),
+            _field("HBM Clock Speed(MHz)", 1600),
+            _field("HBM Temperature(C)", chip.temperature_c + 6),
+            _field("HBM Manufacturer ID", "0x56"),
+        ]
+
+    return _by_chip(query, lines)
 
 
 def _ecc(query: _Query) -> str:
-    lines = [_field("NPU ID", query.npu, width=41), _field("Chip Count", len(query.chips), width=41), ""]
-    for chip in query.chips:
-        for memory in ("DDR", "HBM"):
-            lines += [
-                _field(f"{memory} {bits} Bit {what}", 0, width=41)
-                for what in ("Error Count", "Aggregate Total Err Cnt", "Isolated Pages Count")
-                for bits in ("Single", "Double")
-            ]
-        lines += [_field("Chip ID", chip.sim.chip, width=41), ""]
-    return _text(*lines[:-1])
+    memory = "DDR" if query.kind.key == "310p" else "HBM"
+    counters = (
+        "Error Count",
+        "Aggregate Total Err Cnt",
+        "Isolated Pages Count",
+        "Next-Isolated Pages Count",
+    )
+
+    def lines(chip: live.LiveChip) -> list[str]:
+        errors = chip.uncorrectable_errors
+        return [
+            _field(
+                f"{memory} {bits} Bit {counter}",
+                errors if bits == "Double" and counter != counters[-1] else 0,
+                width=40,
+            )
+            for counter in counters
+            for bits in ("Single", "Double")
+        ]
+
+    return _by_chip(query, lines, width=40)
 
 
 def _proc_mem(query: _Query) -> str:
-    lines = [_field("NPU ID", query.npu)]
-    for chip in query.chips:
-        lines += [
-            f"\tProcess id:{row.pid} Process name:{row.name:<18}Process memory(MB):{row.memory_mb}"
+    def lines(chip: live.LiveChip) -> list[str]:
+        return [
+            f"\tProcess id:{row.pid:<7} Process name:{row.name:<17} Process memory(MB):{row.memory_mb}"
             for row in chip.processes
-        ]
-        lines.append(_field("Chip ID", chip.sim.chip))
-    return _text(*lines)
+        ] or ["\tNo process in device."]
+
+    return _by_chip(query, lines)
 
 
 def _topo(query: _Query) -> str:
     if query.kind.key == "310p":
-        raise _RefusedError("This device does not support querying topo.")
+        raise _UnsupportedError("topo")
     chips = live.present(query.state)
+    by_phy = query.kind.key == "a3"  # whose servers' chips have no CPU of their own
     affinities = ("144-167", "0-23", "144-167", "0-23", "96-119", "48-71", "96-119", "48-71")
-    names = [f"NPU{chip.sim.device}" for chip in chips]
-    lines = ["\t   " + "".join(f"{name:<11}" for name in names) + "CPU Affinity"]
-    for row, chip in enumerate(chips):
-        links = "".join(f"{'X' if row == column else 'HCCS':<11}" for column in range(len(chips)))
-        lines.append(f"{names[row]:<11}{links}{affinities[chip.sim.npu % len(affinities)]}")
+    names = [f"{'Phy-ID' if by_phy else 'NPU'}{chip.sim.device}" for chip in chips]
+    lines = ["\t   " + "".join(f"{name:<11}" for name in names) + ("" if by_phy else "CPU Affinity")]
+    for name, chip in zip(names, chips, strict=True):
+        links = "".join(f"{_link(chip, other, query.kind):<11}" for other in chips)
+        affinity = "" if by_phy else affinities[chip.sim.npu % len(affinities)]
+        lines.append(f"{name:<11}{links}{affinity}")
     return _text(*lines, _TOPO_LEGEND)
+
+
+def _link(chip: live.LiveChip, other: live.LiveChip, kind: SimProduct) -> str:
+    if chip.sim.device == other.sim.device:
+        return "X"
+    if kind.key == "a3":
+        return "SIO" if chip.sim.npu == other.sim.npu else "HCCS_SW"
+    return "HCCS"
 
 
 def _spod_info(query: _Query) -> str:
     if query.kind.key != "a3":
-        raise _RefusedError("This device does not support querying spod-info.")
-    if query.chip is None:
-        raise _RefusedError(f"Error parameter of -c\n{_USAGE}")
-    sim, server = query.chip.sim, query.state["node_index"]
-    # SDID as mind-cluster's logged values have it: server, card, chip and die in fields of 22, 18, 16.
-    sdid = server << 22 | sim.npu << 18 | sim.chip << 16 | sim.device
-    return _text(
-        _field("SDID", sdid),
-        _field("Super Pod Size", _SUPER_POD_SIZE),
-        _field("Super Pod ID", 0),
-        _field("Server Index", server),
-    )
+        raise _UnsupportedError("spod-info")
+    server = query.state["node_index"]
+
+    def lines(chip: live.LiveChip) -> list[str]:
+        # SDID as mind-cluster's logged values have it: server, card, chip and die in fields of 22, 18, 16.
+        sdid = server << 22 | chip.sim.npu << 18 | chip.sim.chip << 16 | chip.sim.device
+        return [
+            _field("SDID", sdid),
+            _field("Super Pod Size", _SUPER_POD_SIZE),
+            _field("Super Pod ID", 0),
+            _field("Server Index", server),
+        ]
+
+    return _by_chip(query, lines)
 
 
 _TYPES = {
@@ -377,3 +484,4 @@ _TYPES = {
     "topo": _topo,
     "usages": _usages,
 }
+_OF_MEMORY = frozenset({"common", "proc-mem", "usages"})

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
 
-from npusim.tables import CLASSIC, CLASSIC_PHY, DUO, WIDE, WIDE_PHY, Layout
+    from npusim.tables import Layout
+else:
+    from npusim.record import NamedTuple
 
 _WIDE_SINCE = 26  # the first release whose table has a column for the process id in the container
 
@@ -23,15 +27,18 @@ class SimChip(NamedTuple):
 
 
 class SimProduct(NamedTuple):
-    """One kind of server."""
+    """One kind of server; `npu_name` is what a board query of an A3's die has beside the chip's name."""
 
     key: str
     chip_name: str
     board_name: str
+    pci_device: str
     chips: tuple[SimChip, ...]
     busy_mb: int
     has_roce: bool
     has_hccs_network: bool
+    npu_name: str = ""
+    firmware: str = "7.8.0.7.220"  # published with driver 25.5.2
 
     @property
     def npus(self) -> tuple[int, ...]:
@@ -40,6 +47,8 @@ class SimProduct(NamedTuple):
 
     def layout(self, driver: str) -> Layout:
         """The table that this product's npu-smi of that release prints."""
+        from npusim.tables import CLASSIC, CLASSIC_PHY, DUO, WIDE, WIDE_PHY  # noqa: PLC0415  few calls print it
+
         major = driver.partition(".")[0]
         wide = major.isdigit() and int(major) >= _WIDE_SINCE
         if self.key == "310p":
@@ -64,7 +73,9 @@ def _a2() -> SimProduct:
         )
         for n, bus in enumerate(buses)
     )
-    return SimProduct("a2", "910B3", "Ascend 910B3", chips, 57000, has_roce=True, has_hccs_network=False)
+    return SimProduct(
+        "a2", "910B3", "Ascend 910B3", "d802", chips, 57000, has_roce=True, has_hccs_network=False
+    )
 
 
 def _a3() -> SimProduct:
@@ -82,7 +93,17 @@ def _a3() -> SimProduct:
         )
         for n, bus in enumerate(buses)
     )
-    return SimProduct("a3", "Ascend910", "Ascend910", chips, 57000, has_roce=True, has_hccs_network=True)
+    return SimProduct(
+        "a3",
+        "Ascend910",
+        "Ascend910",
+        "d803",
+        chips,
+        57000,
+        has_roce=True,
+        has_hccs_network=True,
+        npu_name="9392",
+    )
 
 
 def _duo() -> SimProduct:
@@ -100,7 +121,9 @@ def _duo() -> SimProduct:
         )
         for n in range(8)
     )
-    return SimProduct("310p", "310P3", "Ascend 310P3", chips, 38000, has_roce=False, has_hccs_network=False)
+    return SimProduct(
+        "310p", "310P3", "Ascend 310P3", "d500", chips, 38000, has_roce=False, has_hccs_network=False
+    )
 
 
 PRODUCTS = {"a2": _a2, "a3": _a3, "310p": _duo}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
 
+from npusim.record import parse_json
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from typing import Any
 
-State = dict[str, Any]
+    State = dict[str, Any]
+else:
+    State = dict
 
 
 class NotInitialisedError(Exception):
@@ -37,7 +39,7 @@ def load() -> State:
     """The state as last written; needs no lock, for it is replaced whole."""
     try:
         with open(state_path(), encoding="utf-8") as file:  # noqa: PTH123
-            state: State = json.load(file)
+            state: State = parse_json(file.read())
     except FileNotFoundError as error:
         raise NotInitialisedError(state_path()) from error
     return state
@@ -45,33 +47,49 @@ def load() -> State:
 
 def save(state: State) -> None:
     """Replace the state; the caller holds the lock."""
+    import json  # noqa: PLC0415  only a change needs it
+
     write_file(state_path(), json.dumps(state, indent=1, sort_keys=True) + "\n", mode=0o644)
 
 
-@contextmanager
-def changing() -> Iterator[State]:
-    """Load, let the caller change, and save; one changer at a time."""
-    with locked("state.lock"):
-        state = load()
-        yield state
-        save(state)
+class changing:  # noqa: N801  used as a function is
+    """Load, let the caller change, and save unless it raised; one changer at a time."""
+
+    def __enter__(self) -> State:
+        self._lock = locked("state.lock")
+        self._lock.__enter__()
+        try:
+            self._state = load()
+        except BaseException:
+            self._lock.__exit__()
+            raise
+        return self._state
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                save(self._state)
+        finally:
+            self._lock.__exit__()
 
 
-@contextmanager
-def locked(name: str, *, wait: bool = True) -> Iterator[bool]:
-    """Hold a lock file beside the state; yields whether it was got."""
-    path = beside_state(name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        got = True
-    except BlockingIOError:
-        got = False
-    try:
-        yield got
-    finally:
-        os.close(descriptor)
+class locked:  # noqa: N801  used as a function is
+    """Hold a lock file beside the state; gives whether it was got."""
+
+    def __init__(self, name: str, *, wait: bool = True) -> None:
+        self._path, self._wait = beside_state(name), wait
+
+    def __enter__(self) -> bool:
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)  # noqa: PTH103, PTH120
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
 
 
 def write_file(path: str, text: str, *, mode: int) -> None:
@@ -84,7 +102,7 @@ def write_file(path: str, text: str, *, mode: int) -> None:
         os.chmod(temporary, mode)  # noqa: PTH101
         os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
-        with suppress(FileNotFoundError):
+        if os.path.exists(temporary):  # noqa: PTH110
             os.unlink(temporary)  # noqa: PTH108
         raise
 

@@ -6,7 +6,11 @@ issues); the tests parse such outputs and draw them again.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from npusim.record import NamedTuple
 
 
 class ChipRow(NamedTuple):

@@ -28,16 +28,19 @@ class Node:
 
     root: Path
 
-    def run(self, tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
             "PATH": os.environ["PATH"],
             "NPUSIM_ROOT": str(self.root),
             "NPUSIM_DEVICE_PREFIX": f"{self.root}/dev/davinci",
         }
+
+    def run(self, tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         # As by its shebang, but with this interpreter: a checkout's machine may have another one.
         command = [sys.executable, "-ISE", str(BIN / tool), *arguments]
         return subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=30, check=False
+            command, env=self.environment, capture_output=True, text=True, timeout=30, check=False
         )
 
     def npusim(self, *arguments: str) -> str:
@@ -52,6 +55,11 @@ class Node:
 
     def hccn(self, *arguments: str) -> str:
         done = self.run("hccn_tool", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def lspci(self) -> str:
+        done = self.run("lspci", "-n", "-d", "19e5:")
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,9 +30,9 @@ if TYPE_CHECKING:
             ),
         ),
         (
-            "-ping -g address 10.20.4.11",
+            "-ping -g address 10.20.3.11",
             (
-                "device 2 PING 10.20.4.11\nrecv seq=0,time=0.137000ms\nrecv seq=1,time=0.096000ms\n"
+                "device 2 PING 10.20.3.11\nrecv seq=0,time=0.137000ms\nrecv seq=1,time=0.096000ms\n"
                 "recv seq=2,time=0.055000ms\n3 packets transmitted, 3 received, 0.00% packet loss\n"
             ),
         ),
@@ -91,37 +90,6 @@ def test_recovery_reads_hccn_conf_again(a2: Node) -> None:
     assert (bare.returncode, bare.stderr) == (13, "Get ipconf failed, because no ip was preset there!\n")
 
 
-def test_a_list_of_peers_says_who_answers(a3: Node) -> None:
-    peers = {"10.20.4.11": "ok", "10.20.5.11": "fault"}
-    (a3.root / "var/lib/npusim/peers.json").write_text(json.dumps(peers), encoding="utf-8")
-    assert "3 received, 0.00% packet loss" in a3.hccn(
-        "-i", "0", "-ping", "-g", "address", "10.20.4.11", "pkt", "64"
-    )
-    for unreachable in ("10.20.5.11", "10.20.6.11"):
-        lost = a3.run("hccn_tool", "-i", "0", "-ping", "-g", "address", unreachable)
-        assert (lost.returncode, lost.stderr) == (1, "Command execute failed!\n")
-        assert lost.stdout.endswith("3 packets transmitted, 0 received, 100.00% packet loss\n")
-
-
-@pytest.mark.parametrize(
-    ("words", "result"),
-    [
-        ("address 192.4.3.184", "3 packets transmitted, 3 received, 0.00% packets loss"),
-        (
-            f"sdid {4 << 22 | 7 << 18 | 1 << 16 | 15} cnt 2",
-            "2 packets transmitted, 2 received, 0.00% packets loss",
-        ),
-        # As in the tool's source: when everything was lost it still ends well.
-        ("address 192.5.2.199", "3 packets transmitted, 0 received, 100.00% packets loss"),
-        (f"sdid {5 << 22}", "3 packets transmitted, 0 received, 100.00% packets loss"),
-    ],
-)
-def test_pings_inside_a_super_pod(a3: Node, words: str, result: str) -> None:
-    peers = {"192.4.3.184": "ok", "192.5.2.199": "fault"}
-    (a3.root / "var/lib/npusim/peers.json").write_text(json.dumps(peers), encoding="utf-8")
-    assert result in a3.hccn("-i", "0", "-hccs_ping", "-g", *words.split()).splitlines()
-
-
 def test_an_a3_has_sixteen_ports_in_two_networks_and_a_virtual_one(a3: Node) -> None:
     assert a3.hccn("-i", "14", "-ip", "-g").startswith("ipaddr:10.20.3.25\n")
     assert a3.hccn("-i", "15", "-ip", "-g").startswith("ipaddr:10.21.3.26\n")
@@ -174,11 +142,12 @@ def test_what_the_real_hccn_tool_refuses_is_refused(
     assert (done.stdout + done.stderr).startswith(says)
 
 
-def test_two_callers_at_once_meet_a_busy_tool(a2: Node) -> None:
+def test_two_callers_of_one_chip_meet_a_busy_tool(a2: Node) -> None:
     fcntl = pytest.importorskip("fcntl")
-    with (a2.root / "var/lib/npusim/hccn.lock").open("w") as lock:
+    with (a2.root / "var/lib/npusim/hccn-0.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         busy = a2.run("hccn_tool", "-i", "0", "-ip", "-g")
+        assert a2.hccn("-i", "1", "-ip", "-g")
     assert busy.returncode != 0
     assert busy.stdout == "hccn_tool is busy, please try again.\n"
     assert a2.hccn("-i", "0", "-ip", "-g")
