@@ -6,6 +6,7 @@ import argparse
 import datetime as dt
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -79,6 +80,12 @@ class Scene:
         }
         return measure(argv, kept | own, self.folder / "log", beside=f"ssh: {self.folder}/")
 
+    def close_connections(self) -> None:
+        """End every kept connection, so that the next command opens its own."""
+        for socket in self.folder.glob("npuctl-*/*"):
+            words = ["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "node"]
+            subprocess.run(words, check=False, capture_output=True)
+
 
 def _measure(scene: Scene, count: int, rounds: int) -> dict[str, Any]:
     scene.inventory.mkdir()
@@ -89,6 +96,9 @@ def _measure(scene: Scene, count: int, rounds: int) -> dict[str, Any]:
         play = scene.folder / "play.yml"
         play.write_text(_PLAY, encoding="utf-8")
         ansible = ("ansible-playbook", "-i", str(scene.inventory), "-f", str(count), str(play))
+        for warm_up in (inspect, check):
+            scene.run(*warm_up)
+        scene.close_connections()
         samples = {
             "inspect": _rounds(scene, inspect, rounds, expect=count),
             "check": _rounds(scene, check, rounds, expect=count),

@@ -76,11 +76,17 @@ def describe(references, packages):
                 "id": number,
                 "architecture": image.get("Architecture", ""),
                 "size_bytes": image.get("Size", 0),
-                "environment": (image.get("Config") or {}).get("Env") or [],
+                "soc_version": environment(image).get("SOC_VERSION", ""),
                 "contents": contents[number],
             }
         )
     return described
+
+
+def environment(image):
+    """What the image sets; only what is asked for goes on: there may be a secret among it."""
+    entries = (image.get("Config") or {}).get("Env") or []
+    return dict(entry.partition("=")[::2] for entry in entries)
 
 
 def look_into(graph, packages, known):

@@ -12,7 +12,6 @@ from npuctl.hardware.unreadable import UnreadableError
 from npuctl.hardware.versions import release_key
 
 _TORCH_NPU = "torch_npu"
-_SOC_VERSION = "SOC_VERSION"
 
 
 def read_images(answer: tuple[dict[str, Any] | None, str], unread: Unread) -> list[ImageFacts]:
@@ -32,14 +31,13 @@ def _image(image: dict[str, Any], unread: Unread) -> ImageFacts:
     contents, reference = image["contents"], image["reference"]
     if contents["error"]:
         unread.note(f"image {reference}", contents["error"])
-    environment = dict(text.partition("=")[::2] for text in image["environment"])
     packages = {entry["name"]: entry["version"] for entry in reversed(contents["packages"])}
     return ImageFacts(
         reference=reference,
         id=image["id"],
         architecture=image["architecture"],
         size_bytes=image["size_bytes"],
-        soc_version=environment.get(_SOC_VERSION, ""),
+        soc_version=image["soc_version"],
         cann=_newest(_toolkits(contents["cann"])) or _newest(_version_files(contents["cann"])),
         torch_npu=packages.pop(_TORCH_NPU, ""),
         engine_version=next(iter(packages.values()), ""),

@@ -46,7 +46,7 @@ def facts(images: Any, *folders: str) -> Any:
         "id": "sha256:1",
         "architecture": "arm64",
         "size_bytes": 5,
-        "environment": ["PATH=/bin", "SOC_VERSION=ascend910b1", "odd"],
+        "soc_version": "ascend910b1",
         "contents": images.look_into(graph(*folders), ["torch_npu", "vllm_ascend"], {}),
     }
     unread = Unread()
@@ -81,6 +81,12 @@ def test_cann_by_the_files_that_its_releases_leave(
     images: Any, tmp_path: Path, path: str, text: str, version: str
 ) -> None:
     assert facts(images, layer(tmp_path / "base", path=path, text=text)).cann == version
+
+
+def test_an_image_says_what_it_was_made_for(images: Any) -> None:
+    entries = ["PATH=/bin", "SOC_VERSION=ascend910b1", "odd"]
+    assert images.environment({"Config": {"Env": entries}})["SOC_VERSION"] == "ascend910b1"
+    assert images.environment({"Config": None}) == images.environment({}) == {}
 
 
 def test_the_newest_of_several_toolkits_counts(images: Any, tmp_path: Path) -> None:
@@ -143,7 +149,7 @@ def test_layers_that_cannot_be_looked_into(images: Any, driver: dict[str, Any], 
     contents = images.look_into(driver, ["torch_npu"], {})
     assert contents == {"error": words, "cann": [], "packages": []}
     unread = Unread()
-    own = {"reference": "a:1", "id": "", "architecture": "", "size_bytes": 0, "environment": []}
+    own = {"reference": "a:1", "id": "", "architecture": "", "size_bytes": 0, "soc_version": ""}
     (found,) = read_images(({"error": "", "images": [own | {"contents": contents}]}, ""), unread)
     assert (found.cann, unread.reasons) == ("", {"image a:1": words})
 
