@@ -268,7 +268,9 @@ def _option_row(language: str, option: Option) -> list[str]:
     if "--help" in option.flags:
         return []
     value = f"{{{','.join(option.choices)}}}" if option.choices else option.value
-    shown = f"{', '.join(option.flags)} {value}".strip() if option.flags else value.upper()
+    shown = value if option.choices else value.upper()
+    if option.flags:
+        shown = f"{', '.join(option.flags)} {value}".strip()
     optional = not option.flags and not option.needed
     return [_code(f"[{shown}]" if optional else shown), _translate(language, option.help)]
 

@@ -34,12 +34,15 @@ INTERPRETER = re.compile(r"^(?:#!|'''exec' )\s*(?:/usr/bin/env )?(\S*python[0-9.
 
 def collect(seconds):
     """Its answer in a list: tool, version ("" when it cannot be told), rc, stdout, stderr; empty without the tool."""
-    folder = tempfile.mkdtemp(prefix="npuctl-second-opinion-")
+    found = find()
+    if found is None:
+        return []
+    argv, interpreter = found
     try:
-        found = find(folder)
-        if found is None:
-            return []
-        argv, interpreter = found
+        folder = tempfile.mkdtemp(prefix="npuctl-second-opinion-")
+    except OSError as error:
+        return [dict(command.failure(f"no folder to run it in: {error}"), tool=TOOL, version="")]
+    try:
         version = ""
         if interpreter:
             asked = run([interpreter, "-c", VERSION], VERSION_SECONDS, folder)
@@ -49,14 +52,14 @@ def collect(seconds):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def find(folder):
+def find():
     """(how it is started, the Python that it runs in or ""); None where it is not installed."""
     program = shutil.which(TOOL, path=search_path())
     if program:
         return [program], interpreter_of(program)
     # Whoever asks runs without site-packages (npuctl/remote/program.py); a Python of its own has them.
     python = sys.executable or "python3"
-    there = run([python, "-c", IS_THERE], VERSION_SECONDS, folder)
+    there = run([python, "-c", IS_THERE], VERSION_SECONDS, "/")  # writes nothing
     return ([python, "-c", START], python) if there["rc"] == 0 else None
 
 

@@ -22,13 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read and print; 5 when a node did not answer."""
     from npuctl.display.facts import facts_text
+    from npuctl.display.progress import open_progress
     from npuctl.errors import UnreachableError
     from npuctl.operate.look import open_inventory, write_facts
-    from npuctl.remote.inspect import inspect_nodes
+    from npuctl.operate.thorough import survey_nodes
     from npuctl.remote.inventory import find_folder
 
     inventory, nodes = open_inventory(find_folder(options.inventory), limit=limit_words(options))
-    facts = inspect_nodes(inventory, nodes, survey=True)
+    quiet = open_progress("text") if options.output == "text" else (lambda _progress: None)
+    facts = survey_nodes(inventory, nodes, quiet)
     if options.save:
         write_facts(facts, options.save)
     answer(options, facts_text(facts, details=options.details), facts.model_dump(by_alias=True, mode="json"))

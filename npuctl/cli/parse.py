@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from npuctl.hardware.npu_smi_records import NpuSmiInfo
 
 HELP = "Read the saved output of a vendor's tool and print what it says as JSON; asks no node."
-EXAMPLE = "npuctl parse npu-smi collected/npu-smi-info.txt"
+EXAMPLE = """npuctl parse npu-smi collected/npu-smi-info.txt
+         ssh node-3 npu-smi info | npuctl parse npu-smi -"""
 
 KINDS = ("npu-smi", "hccn_tool", "hccn-conf", "version-info", "install-info", "daemon-json", "lspci")
 
@@ -21,16 +22,25 @@ KINDS = ("npu-smi", "hccn_tool", "hccn-conf", "version-info", "install-info", "d
 _MOST_BYTES = 16 * 1024 * 1024
 # What a list of records is of, by the query; else of chips.
 _LISTS = {"help": "types", "current-fault-event": "events"}
-_NOT_ENDED = ("without a newline", "not ended")
+_NOT_ENDED = "add the missing line end"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "kind", choices=KINDS, help="what the text is; which query a tool was asked is seen in the text"
+        "kind",
+        choices=KINDS,
+        help=(
+            "what the text is; which query npu-smi or hccn_tool was asked is seen in it: one answer a text, or"
+            " several of hccn_tool with the call above each"
+        ),
     )
     parser.add_argument(
-        "file", help="file with the text as it was printed or stood there; - for standard input"
+        "file",
+        help=(
+            "file with the text as it was printed or stood there, with its last line end; prompts, colours and"
+            " marks of a quotation are passed over; - for standard input"
+        ),
     )
 
 
@@ -51,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _text(file: str, name: str) -> str:
+    import codecs
     import sys
 
     from npuctl.errors import UsageError
@@ -63,7 +74,9 @@ def _text(file: str, name: str) -> str:
                 content = stream.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
             raise UsageError(f"cannot read {name}: longer than any tool's output")
-        text = content.decode("utf-8-sig")
+        # PowerShell's ">" writes UTF-16.
+        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if utf_16 else "utf-8-sig")
     except (OSError, ValueError) as error:
         what = error.strerror if isinstance(error, OSError) and error.strerror else "not text in UTF-8"
         raise UsageError(f"cannot read {name}: {what}") from error
@@ -93,10 +106,10 @@ def _readers() -> dict[str, Callable[[str], dict[str, Any]]]:
 
 
 def _hccn_tool(text: str) -> dict[str, Any]:
-    from npuctl.hardware.hccn_tool import split_collected
+    from npuctl.hardware.hccn_tool import is_collected, split_collected
     from npuctl.hardware.unreadable import UnreadableError
 
-    if "hccn_tool -i " not in text:
+    if not is_collected(text):
         return _hccn_answer(text)
     answers = []
     for call in split_collected(text):
@@ -207,6 +220,6 @@ def _hint(error: Exception) -> str:
         return "this product or its driver has no such query"
     if isinstance(error, CardGoneError):
         return "take the ids from `npu-smi info -m`; a card that was there before has dropped off the bus"
-    if any(words in str(error) for words in _NOT_ENDED):
-        return "if the text is whole, end it with a newline"
+    if _NOT_ENDED in str(error):
+        return "a last newline shows that no end of a number was lost; an editor, or echo >> FILE, adds one"
     return ""

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from npuctl.facts.model import NodeFacts
 from npuctl.facts.survey import HostFacts, PortFacts
 from npuctl.hardware.catalog import identify
+from npuctl.plan.wording import ranges, size_for_table
 
-_MIB = 2**20
-_STEP = _MB_IN_GIB = 1024
-_EXACT_BELOW = 10
+_MB_IN_GIB = 1024
 _MOST_NETWORKS = 4
 _QUESTIONS_OF_NPUS = ("chip ", "card ", "npu-smi", "hccn_tool")
 
@@ -40,7 +39,7 @@ def missing_chips(node: NodeFacts) -> str:
     on_bus = node.survey.pci_chips if node.survey else None
     words = []
     if gone and shown:
-        words.append(f"npu-smi does not show NPU {numbers_text(gone)}")
+        words.append(f"npu-smi does not show NPU {ranges(gone)}")
     cards = len({chip.npu for chip in node.chips})  # the bus may have one device a card
     if on_bus is not None and (on_bus < cards or on_bus > max(len(shown), len(numbers)) or (gone and shown)):
         words.append(f"{on_bus} NPUs on the PCI bus")
@@ -64,7 +63,7 @@ def health_words(node: NodeFacts) -> str:
     bad = {word: numbers for word, numbers in by_word.items() if word != "OK"}
     if not bad:
         return "OK" if by_word else ""
-    return ", ".join(f"{word}: {numbers_text(sorted(numbers))}" for word, numbers in sorted(bad.items()))
+    return ", ".join(f"{word}: {ranges(numbers)}" for word, numbers in sorted(bad.items()))
 
 
 def hbm(node: NodeFacts) -> str:
@@ -117,7 +116,7 @@ def memory(node: NodeFacts) -> str:
 def least_disk(node: NodeFacts) -> str:
     """Free space of the fullest disk that matters."""
     free = [disk.free_bytes for disk in node.survey.host.disks] if node.survey else []
-    return size(min(free or node.free_bytes.values(), default=0)) if free or node.free_bytes else ""
+    return size_for_table(min(free or node.free_bytes.values(), default=0)) if free or node.free_bytes else ""
 
 
 def clock(host: HostFacts) -> str:
@@ -157,21 +156,6 @@ def by_reason(unread: Mapping[str, str]) -> dict[str, list[str]]:
     return found
 
 
-def size(count: int) -> str:
-    """Bytes for people."""
-    amount = count / _MIB
-    for unit in ("MiB", "GiB", "TiB"):
-        if amount < _STEP:
-            return f"{amount:.0f} {unit}" if amount >= _EXACT_BELOW else f"{amount:.1f} {unit}"
-        amount /= _STEP
-    return f"{amount:.0f} PiB"
-
-
-def numbers_text(numbers: Sequence[int]) -> str:
-    """0-3, 5."""
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in _runs(numbers))
-
-
 def addresses_text(addresses: Iterable[str]) -> str:
     """Addresses by the first three parts: 10.20.1.11-18, or 10.20.1.11-25 (8) where some are left out."""
     numbers = sorted({int(ipaddress.IPv4Address(text)) for text in addresses if text})
@@ -189,17 +173,6 @@ def _network_text(numbers: Sequence[int]) -> str:
         return first
     whole = numbers[-1] - numbers[0] + 1 == len(numbers)
     return f"{first}-{last.rpartition('.')[2]}" + ("" if whole else f" ({len(numbers)})")
-
-
-def _runs(numbers: Sequence[int]) -> Iterable[list[int]]:
-    run: list[int] = []
-    for number in numbers:
-        if run and number != run[-1] + 1:
-            yield run
-            run = []
-        run.append(number)
-    if run:
-        yield run
 
 
 def first_line(text: str) -> str:

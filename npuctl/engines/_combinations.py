@@ -12,22 +12,16 @@ A rule holds where all its conditions hold. A condition names one thing and what
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from npuctl.engines._arguments import ABSENT, argument_or_absent, readable_count
 from npuctl.engines._contract import SpecProblem
+from npuctl.engines._release_numbers import release_numbers
 from npuctl.spec.models import Service
-
-_ABSENT = object()
-_HUMAN = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])")
-# vLLM, utils/argparse_utils.py: small letters are powers of ten, capitals of two.
-_DECIMAL = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +56,8 @@ def read_rules(text: str) -> tuple[Rule, ...]:
         Rule(
             name=name,
             refuses=data.get("refuses", True),
-            since=release_key(data.get("since", "")),
-            before=release_key(data.get("before", "")),
+            since=release_numbers(data.get("since", "")),
+            before=release_numbers(data.get("before", "")),
             products=tuple(data.get("products", ())),
             when=tuple(data["when"]),
             key=data["key"],
@@ -73,11 +67,6 @@ def read_rules(text: str) -> tuple[Rule, ...]:
         )
         for name, data in yaml.safe_load(text).items()
     )
-
-
-def release_key(release: str) -> tuple[int, ...]:
-    """A release as numbers that compare; a candidate counts as its release."""
-    return tuple(int(number) for number in re.findall(r"\d+", release.split("rc", maxsplit=1)[0])[:3])
 
 
 def broken(
@@ -92,7 +81,7 @@ def broken(
         product: its key; "" asks for the rules about every product, a key for the rules about that one.
         refuses: which kind of rules.
     """
-    release = release_key(service.version)
+    release = release_numbers(service.version)
     return [
         SpecProblem(rule.key, rule.message, rule.hint)
         for rule in rules
@@ -104,34 +93,11 @@ def broken(
     ]
 
 
-def argument(service: Service, path: str) -> Any:
-    """The value of an argument, also one inside a JSON argument (`name.key.key`); None when it is absent.
-
-    A flag without a value is True, as `--no-NAME` is NAME with False.
-    """
-    found = _argument(service, path)
-    return None if found is _ABSENT else found
-
-
-def readable_count(value: object) -> int | None:
-    """A number as vLLM reads it from a command line: 4096, "4096", "4k", "1.5k", "8K"."""
-    if isinstance(value, bool) or value is None:
-        return None
-    text = str(value).strip()
-    if match := _HUMAN.fullmatch(text):
-        number, unit = match.groups()
-        return int(float(number) * (_DECIMAL | _BINARY)[unit])
-    try:
-        return int(text)
-    except ValueError:
-        return None
-
-
 def _holds(condition: Mapping[str, Any], service: Service, env: Mapping[str, str]) -> bool:
     found = _subject(condition, service, env)
     if "is_not" in condition:
         return bool(found != condition["is_not"])
-    if found is _ABSENT:
+    if found is ABSENT:
         return False
     if "is" in condition:
         return bool(found == condition["is"])
@@ -144,7 +110,7 @@ def _holds(condition: Mapping[str, Any], service: Service, env: Mapping[str, str
 
 def _compares(condition: Mapping[str, Any], number: int | None, service: Service) -> bool:
     other = condition.get("above", condition.get("below"))
-    limit = readable_count(_argument(service, other) if isinstance(other, str) else other)
+    limit = readable_count(argument_or_absent(service, other) if isinstance(other, str) else other)
     if limit is None or number is None:
         return False
     return number > limit if "above" in condition else number < limit
@@ -152,35 +118,7 @@ def _compares(condition: Mapping[str, Any], number: int | None, service: Service
 
 def _subject(condition: Mapping[str, Any], service: Service, env: Mapping[str, str]) -> Any:
     if "arg" in condition:
-        return _argument(service, condition["arg"])
+        return argument_or_absent(service, condition["arg"])
     if "env" in condition:
-        return env.get(condition["env"], _ABSENT)
+        return env.get(condition["env"], ABSENT)
     return getattr(service.topology, condition["topology"])
-
-
-def _argument(service: Service, path: str) -> Any:
-    wanted = path.split(".")
-    for written, value in service.args.items():
-        steps = written.removeprefix("--").replace("_", "-").split(".", 1)
-        name = steps[0]
-        inner = written.removeprefix("--").split(".")[1:]
-        if name == "no-" + wanted[0] and len(wanted) == 1:
-            return False
-        if name == wanted[0] and inner == wanted[1 : 1 + len(inner)]:
-            found = _inside(True if value is None else value, wanted[1 + len(inner) :])
-            if found is not _ABSENT:
-                return found
-    return _ABSENT
-
-
-def _inside(value: Any, path: Sequence[str]) -> Any:
-    if path and isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return _ABSENT
-    for step in path:
-        if not isinstance(value, dict) or step not in value:
-            return _ABSENT
-        value = value[step]
-    return value

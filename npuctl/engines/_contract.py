@@ -63,15 +63,12 @@ class Release:
     Attributes:
         image: the last two parts of the official images' names; mirrors keep them.
         tag: what the official tags begin with.
-        engine: version of the engine itself, where the release is that of a plugin.
     """
 
     image: str
     tag: str
     cann: str = ""
-    torch: str = ""
     torch_npu: str = ""
-    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)

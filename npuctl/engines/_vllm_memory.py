@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from npuctl.engines._combinations import argument, readable_count, release_key
+from npuctl.engines._arguments import argument, readable_count
 from npuctl.engines._contract import MemoryWish, Seat
+from npuctl.engines._release_numbers import release_numbers
 from npuctl.spec.models import Service
 
 # The default of --gpu-memory-utilization: 0.9 up to vLLM 0.18, 0.92 in 0.20.2 (config/cache.py of the source
@@ -42,7 +43,7 @@ def memory(service: Service, seat: Seat) -> MemoryWish:
         cache_element_bytes=1 if _has_narrow_cache(service) else None,
         overhead_bytes=_usual_overhead(service),
         least_overhead_bytes=_LEAST_OVERHEAD_BYTES,
-        cache_share=share if release_key(service.version) >= since else 1.0,
+        cache_share=share if release_numbers(service.version) >= since else 1.0,
         context_parallel=_positive(argument(service, "decode-context-parallel-size")) or 1,
         offload_bytes=int(max(_number(argument(service, "cpu-offload-gb")) or 0, 0) * 2**30),
         cache_bytes=_positive(argument(service, "kv-cache-memory-bytes")),
@@ -51,7 +52,7 @@ def memory(service: Service, seat: Seat) -> MemoryWish:
 
 def _default_utilisation(release: str) -> float:
     since, later = _UTILISATION_SINCE
-    return later if release_key(release)[:2] >= since else _UTILISATION
+    return later if release_numbers(release)[:2] >= since else _UTILISATION
 
 
 def _positive(value: object) -> int | None:

@@ -6,7 +6,7 @@ number rises when a reader of the old form would misread the new one.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -146,3 +146,12 @@ class ClusterFacts(Frozen):
     def simulated(self) -> bool:
         """True when at least one node simulates its NPUs."""
         return any(node.simulated for node in self.nodes.values())
+
+
+def facts_schema() -> dict[str, Any]:
+    """The JSON Schema of a file of facts. Keys are added to it, never renamed; `schema` rises otherwise."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **ClusterFacts.model_json_schema(mode="serialization"),
+        "title": "npuctl facts",
+    }

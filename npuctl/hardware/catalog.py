@@ -27,6 +27,10 @@ _DRIVER_MOUNTS = (
 # too), its configuration where containers of several nodes talk over it (VA multi_node guides).
 _NETWORK_TOOL = "/usr/local/Ascend/driver/tools/hccn_tool"
 _NETWORK_MOUNTS = ("/etc/hccn.conf",)
+# CANN, environment variable HCCL_IF_BASE_PORT: HCCL listens on 16 ports of the host from there on, 60000 where
+# it is not set; the vendor asks to reserve them.
+HCCL_BASE_PORT = 60000
+HCCL_PORTS = 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ _UNREACHABLE = re.compile(r"Destination Host Unreachable seq[=:].*")
 _TIMEOUT = re.compile(r"recv time out seq[=:].*")
 # hicann/driver, .../hccn_product_ext/tool_cmd.c: said above the line of each packet
 _RESULT = re.compile(r"This pkt (?:ping (success)!|ping not start to send!|send fail!|check recv msg fail!)")
+_PACKET = re.compile(r"recv\b.*|Destination .*|This pkt .*")
 _TAIL = re.compile(r"(?:max|min|average|TP95) time [0-9.]{1,20}(?:us|ms)")
 _PERCENT, _ROUNDING = 100, 0.0051
 
@@ -62,8 +63,10 @@ def _parse(text: str, words: str) -> Ping:
         raise UnreadableError("more than one ping")
     sent, received, loss = _figures(last)
     times, unreachable, timeouts = _packets(answer.lines[: summaries[0]])
-    if len(times) > received or unreachable + timeouts > sent - received:
+    said = len(times) + unreachable + timeouts
+    if len(times) > received or unreachable + timeouts > sent - received or said not in {0, sent}:
         raise last.error("the lines above say otherwise")
+    unsaid = not said and received < sent
     return Ping(
         device=int(heads[0][1]) if heads else None,
         address=_address(heads[0][2] or heads[0][3], last) if heads else None,
@@ -71,8 +74,8 @@ def _parse(text: str, words: str) -> Ping:
         received=received,
         loss_percent=loss,
         times_ms=times,
-        unreachable=unreachable,
-        timeouts=timeouts,
+        unreachable=None if unsaid else unreachable,
+        timeouts=None if unsaid else timeouts,
     )
 
 
@@ -101,8 +104,12 @@ def _packets(lines: tuple[Line, ...]) -> tuple[tuple[float, ...], int, int]:
             if not failed:
                 times.append(float(found[1]) / (1 if found[2] == "ms" else 1000))
             failed = False
-        unreachable += _UNREACHABLE.fullmatch(line.content) is not None
-        timeouts += _TIMEOUT.fullmatch(line.content) is not None
+        elif _UNREACHABLE.fullmatch(line.content):
+            unreachable += 1
+        elif _TIMEOUT.fullmatch(line.content):
+            timeouts += 1
+        elif _PACKET.fullmatch(line.content):
+            raise line.error("cannot read what became of a packet")
     return tuple(times), unreachable, timeouts
 
 

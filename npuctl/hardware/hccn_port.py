@@ -185,6 +185,7 @@ def _time(value: Value) -> datetime:
 
 
 _TLV = re.compile(r"[A-Z][A-Za-z0-9 ()/.-]{0,60} TLV")
+_TIME_TO_LIVE = "Time to Live TLV"
 _END_OF_LLDP = "End of LLDPDU TLV"
 _IFNAME = re.compile(r"Ifname:\s*(\S.*)")
 
@@ -196,9 +197,11 @@ def parse_lldp(text: str) -> Lldp:
     system_name: str | None = None
     section = ""
     after = 0  # lines below the port's: without one, the port's name may be cut
-    for line in lines:
+    for line, above in zip(lines, (None, *lines), strict=False):
         found = _IFNAME.fullmatch(line.content)
         if _TLV.fullmatch(line.content):
+            if above is not None and above.content == _TIME_TO_LIVE:
+                raise line.error("a line out of its place")
             section = line.content
             after += interface is not None
         elif found and section in {"", "Port ID TLV"}:

@@ -125,11 +125,15 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """`-tls` of one chip."""
+    """`-tls` of one chip.
+
+    Attributes:
+        preconfigured: None where the driver does not say it.
+    """
 
     device: int
     enabled: bool
-    preconfigured: bool
+    preconfigured: bool | None
     alarm_days: int
     certificates: tuple[Certificate, ...]
 
@@ -211,7 +215,8 @@ class Ping:
     Attributes:
         device, address: None when the heading was left out.
         times_ms: of the packets that came back, where the lines are there.
-        timeouts: packets that nothing came back for, or that could not be checked.
+        unreachable: None where packets were lost and no line says how.
+        timeouts: packets that nothing came back for, or that could not be checked; None likewise.
     """
 
     device: int | None
@@ -220,8 +225,8 @@ class Ping:
     received: int
     loss_percent: float
     times_ms: tuple[float, ...]
-    unreachable: int
-    timeouts: int
+    unreachable: int | None
+    timeouts: int | None
 
     @property
     def lossless(self) -> bool:

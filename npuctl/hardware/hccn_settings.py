@@ -106,7 +106,7 @@ def _route(cells: list[str], line: Line) -> Route:
 _TLS_DEVICE = r"(?:dev_id:|device )([0-9]{1,4}), "
 _TLS_SWITCH = re.compile(
     _TLS_DEVICE + r"tls switch\[([01])\]\(0:disable, 1:enable\), "
-    r"tls preconfigured\[([01])\]\(0:non-preset, 1:preset\), "
+    r"(?:tls preconfigured\[([01])\]\(0:non-preset, 1:preset\), )?"
     r"tls alarm time threshold\[([0-9]{1,5})\]days"
 )
 _TLS_CERTIFICATE = re.compile(_TLS_DEVICE + r"\[([a-z0-9 ]{1,20})\] info:")
@@ -125,7 +125,8 @@ def parse_tls(text: str) -> tuple[Tls, ...]:
             device = int(switch[1])
             if device in chips:
                 raise line.error(f"chip {device} is said twice")
-            chips[device] = Tls(device, switch[2] == "1", switch[3] == "1", int(switch[4]), ())
+            preset = None if switch[3] is None else switch[3] == "1"
+            chips[device] = Tls(device, switch[2] == "1", preset, int(switch[4]), ())
         elif not chips:
             if "tls" in line.content:
                 raise line.error("cannot read the TLS switch")

@@ -71,7 +71,7 @@ from npuctl.hardware.hccn_settings import (
     parse_tls,
     parse_vnic,
 )
-from npuctl.hardware.lines import whole_lines
+from npuctl.hardware.lines import LONGEST, PROMPT, whole_lines
 from npuctl.hardware.unreadable import UnreadableError
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ __all__ = [
     "Tls",
     "Vnic",
     "detect_query",
+    "is_collected",
     "parse_answer",
     "parse_bandwidth",
     "parse_duplex",
@@ -236,8 +237,20 @@ class CollectedAnswer:
     text: str
 
 
-_COMMAND = re.compile(r".*?\bhccn_tool\s+-i\s+([0-9]{1,4})\s+-([a-z_0-9]+)\b.*\s-g\b.*")
+_COMMAND = re.compile(
+    r".*?\bhccn_tool\s+(?:-i\s+([0-9]{1,4})\s+-([a-z_0-9]+)\b.*\s-g\b.*"
+    r"|-g\s+-([a-z_0-9]+)\b.*?\s-i\s+([0-9]{1,4})(?:\s.*)?)"  # a 950's has the words the other way round
+)
 _OTHER_COMMAND = re.compile(r"/\S+/\S+(?: .*)?")  # no answer has a line that begins with a path
+
+
+def is_collected(text: str) -> bool:
+    """Whether the text shows a call of hccn_tool, with the chip's number, in a line of its own."""
+    return any(_command(line) for line in text.split("\n"))
+
+
+def _command(line: str) -> re.Match[str] | None:
+    return _COMMAND.fullmatch(line.rstrip()) if len(line) <= LONGEST else None
 
 
 def split_collected(text: str) -> tuple[CollectedAnswer, ...]:
@@ -249,11 +262,11 @@ def split_collected(text: str) -> tuple[CollectedAnswer, ...]:
     answers: list[tuple[int, str, list[str]]] = []
     inside = False
     for line in text.split("\n"):
-        command = _COMMAND.fullmatch(line.rstrip())
+        command = _command(line)
         if command:
-            answers.append((int(command[1]), command[2], []))
+            answers.append((int(command[1] or command[4]), command[2] or command[3], []))
             inside = True
-        elif _OTHER_COMMAND.fullmatch(line.strip()):
+        elif len(line) <= LONGEST and any(one.fullmatch(line.strip()) for one in (_OTHER_COMMAND, PROMPT)):
             inside = False
         elif inside:
             answers[-1][2].append(line)

@@ -28,6 +28,8 @@ _ACCELERATOR, _ACCELERATOR_NAME = "1200", "Processing accelerators"
 _HEX = r"[0-9a-fA-F]"
 _BUS = rf"(?:{_HEX}{{4,8}}:)?{_HEX}{{2}}:{_HEX}{{2}}\.[0-7]"
 _LINE = re.compile(rf"({_BUS})\s+(\S.*?):\s+(\S.*)")
+# Kunpeng's own engines, for compression and keys, which are accelerators too.
+_NO_NPU = re.compile(r"Huawei Technologies Co\., Ltd\. HiSilicon \S.*")
 _REVISION = r"(?:\s+\(rev [0-9a-f]{2}\))?(?:\s+\(prog-if [0-9a-f]{2}[^()]*\))?"
 _NUMERIC = re.compile(rf"({_HEX}{{4}}):({_HEX}{{4}}){_REVISION}")
 _IDS_AT_END = re.compile(rf".*\[({_HEX}{{4}}):({_HEX}{{4}})\]{_REVISION}")
@@ -101,6 +103,6 @@ def _device(bus: str, kind: str, rest: str, line: Line) -> PciDevice | None:
     if nameless:
         device_id = nameless[1].lower()
         return PciDevice(bus, device_id, _PRODUCTS.get(device_id), accelerator)
-    if accelerator:
+    if accelerator and not _NO_NPU.fullmatch(rest):
         raise line.error("an accelerator whose id is not said: ask with -n")
-    return PciDevice(bus, None, None, accelerator=False)
+    return PciDevice(bus, None, None, accelerator)

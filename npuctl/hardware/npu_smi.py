@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 
+from npuctl.hardware.npu_smi_fields import NOT_ENDED
 from npuctl.hardware.npu_smi_records import (
     Chip,
     ChipMapping,
@@ -54,7 +55,9 @@ def parse_info(text: str) -> NpuSmiInfo:
 
 
 def parse_mapping(text: str) -> tuple[ChipMapping, ...]:
-    """Read the output of `npu-smi info -m`, with its last newline; controllers ("Mcu", "3559") are left out.
+    """Read the output of `npu-smi info -m`; controllers ("Mcu", "3559") are left out.
+
+    A last line without its newline is read when it is a controller's, or names a chip as others are.
 
     Raises:
         NpuSmiParseError: no heading, a row that does not fit it, or a number that is none.
@@ -63,26 +66,43 @@ def parse_mapping(text: str) -> tuple[ChipMapping, ...]:
     rows: list[ChipMapping] = []
     ended = False
     for line in lines_of(text):
-        cells = re.split(r"\s{2,}|\t+", line.content)
+        # Only the name, which comes last, has blanks in it: a quoted text may have lost the wide ones.
+        cells = line.content.split(None, len(columns) - 1)
         if not columns:
-            if {"NPU ID", "Chip ID", "Chip Name"} <= set(cells) and len(cells) == len(set(cells)):
-                columns = cells
+            columns = _columns(line.content)
         elif surrounds_output(line):
             ended = True
         elif ended or len(cells) != len(columns):
             raise _error(f"expected {len(columns)} cells", line)
-        elif not line.ended:
-            raise _error("the text ends without a newline: this line may be cut", line)
         else:
-            rows += _mapped(dict(zip(columns, cells, strict=True)), line, rows)
+            found = _mapped(dict(zip(columns, cells, strict=True)), line, rows)
+            if not line.ended and any(one.name not in {row.name for row in rows} for one in found):
+                raise _error(NOT_ENDED, line)
+            rows += found
     if not rows:
         raise NpuSmiParseError("no chip in the mapping" if columns else "no heading of a mapping")
     return tuple(rows)
 
 
+_COLUMN = r"NPU ID|Slot ID|Chip ID|Chip Logic ID|Chip Phy-ID"
+_HEADING = re.compile(rf"(?:(?:{_COLUMN})\s+){{2,5}}Chip Name")
+_NOT_A_NAME = re.compile(r"(?:[0-9]+|-)(?:\s.*)?")
+
+
+def _columns(content: str) -> list[str]:
+    """The columns of a heading; none of any other line."""
+    if not _HEADING.fullmatch(content):
+        return []
+    columns = [*re.findall(_COLUMN, content), "Chip Name"]
+    known = {"NPU ID", "Chip ID"} <= set(columns) and len(columns) == len(set(columns))
+    return columns if known else []
+
+
 def _mapped(row: dict[str, str], line: Line, before: list[ChipMapping]) -> list[ChipMapping]:
     if row["Chip Name"].lower() == "mcu" or (row["Chip Name"], row.get("Chip Logic ID")) == ("3559", "-"):
         return []
+    if _NOT_A_NAME.fullmatch(row["Chip Name"]):
+        raise _error("a number too many", line)
     npu, chip, logic_id, phy_id = (
         _mapped_id(row.get(column, "-"), line)
         for column in ("NPU ID", "Chip ID", "Chip Logic ID", "Chip Phy-ID")

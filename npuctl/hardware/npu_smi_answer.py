@@ -29,11 +29,13 @@ from npuctl.hardware.npu_smi_queries import (
 )
 from npuctl.hardware.npu_smi_query_records import NotSupportedError, Unsupported
 from npuctl.hardware.npu_smi_records import NpuSmiParseError
-from npuctl.hardware.npu_smi_text import Line, lines_of
+from npuctl.hardware.npu_smi_text import Line, is_table_line, lines_of
 
 _Parser = Callable[[str], object]
 _MAPPING_HEADING = re.compile(r"NPU ID\s.*Chip ID\s.*Chip Name")
 _HELP = re.compile(r"-t type\s.*")
+# Of a table of which every line has something before it, such as a logger's name.
+_BORDER_INSIDE = re.compile(r"\+[-=]{8,}[-=+]*\+")
 
 # From the most telling key on: usages and common share keys with others and come last.
 _BY_KEY: tuple[tuple[str, frozenset[str], _Parser], ...] = (
@@ -59,7 +61,7 @@ def parse_answer(text: str) -> tuple[str, object]:
         NpuSmiParseError: what the query's parser raises, or no query has such an answer.
     """
     lines = list(lines_of(text))
-    if any(line.content[0] in "+|" for line in lines):
+    if any(is_table_line(line) and line.content[0] in "+|" for line in lines):
         return "info", parse_info(text)
     if any(_MAPPING_HEADING.fullmatch(line.content) for line in lines):
         return "mapping", parse_mapping(text)
@@ -77,7 +79,16 @@ def parse_answer(text: str) -> tuple[str, object]:
         if refusal.query == "topo":
             return "topo", Unsupported(refusal.query)
         raise
-    raise NpuSmiParseError("no output of npu-smi that is known")
+    raise _unknown(lines)
+
+
+def _unknown(lines: list[Line]) -> NpuSmiParseError:
+    line = next((line for line in lines if _BORDER_INSIDE.search(line.content)), None)
+    if line is None:
+        return NpuSmiParseError("no output of npu-smi that is known")
+    return NpuSmiParseError(
+        "a table with something before each line", line=line.line, line_number=line.number
+    )
 
 
 def _by_key(lines: list[Line]) -> tuple[str, _Parser | None]:

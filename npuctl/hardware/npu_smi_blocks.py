@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from npuctl.hardware.npu_smi_fields import Field, Values, integer_of
+from npuctl.hardware.npu_smi_fields import NOT_ENDED, Field, Values, integer_of
 from npuctl.hardware.npu_smi_records import NpuSmiParseError
 
 # "Chip Name" of what is not a chip: the management controller, and the processor of an Atlas 500.
@@ -140,4 +140,4 @@ def _check_chips(blocks: Sequence[Block], heading: _Heading, last: Field | None)
         raise NpuSmiParseError(f"the heading counts {heading.chip_count} chips, the answer has {len(chips)}")
     proven = heading.chip_count is not None and chips == list(range(heading.chip_count))
     if last is not None and not last.source.ended and not proven:
-        raise last.error("the text ends without a newline: this line may be cut")
+        raise last.error(NOT_ENDED)

@@ -12,6 +12,7 @@ from npuctl.hardware.npu_smi_fields import (
     DIE_ID,
     HEXADECIMAL,
     INTEGER,
+    NOT_ENDED,
     UNSIGNED_32,
     VERSION,
     Field,
@@ -32,7 +33,7 @@ from npuctl.hardware.npu_smi_query_records import (
 )
 from npuctl.hardware.npu_smi_records import NpuSmiParseError
 from npuctl.hardware.npu_smi_text import Line, lines_of, surrounds_output
-from npuctl.hardware.super_pod import SuperPod
+from npuctl.hardware.super_pod import SuperPod, decode_sdid
 
 _TOTAL_KEYS = ("Total Count", "Card Count")  # the second: 310, 310B
 _LIST_KEYS = ("Product Name", "Serial Number", "Chip Count")
@@ -89,14 +90,6 @@ def parse_card_board(text: str) -> CardBoard:
     board = parse_board(text)
     if not isinstance(board, CardBoard):
         raise NpuSmiParseError("the answer is of a chip, not of a card")
-    return board
-
-
-def parse_chip_board(text: str) -> ChipBoard:
-    """Read `npu-smi info -t board -i N -c C`."""
-    board = parse_board(text)
-    if not isinstance(board, ChipBoard):
-        raise NpuSmiParseError("the answer is of a card, not of a chip")
     return board
 
 
@@ -164,15 +157,19 @@ def parse_super_pod(text: str) -> SuperPod:
     def number(key: str) -> int | None:
         return values.integer(key, pattern=UNSIGNED_32)
 
+    # An SDID says the server too: it proves an index that no newline follows.
     sdid, kind = number("SDID"), number("Super Pod Type")
     if sdid is None and kind is None:
         values.require("SDID")
-    values.require("Server Index", "Chassis ID")
+    server = values.require("Server Index", "Chassis ID")
+    proven = (
+        server.key == "Server Index" and sdid is not None and server.value == str(decode_sdid(sdid).server)
+    )
     return SuperPod(
         sdid=sdid,
         super_pod_size=values.required_integer("Super Pod Size", pattern=UNSIGNED_32),
         super_pod_id=values.required_integer("Super Pod ID", pattern=UNSIGNED_32),
-        server_index=number("Server Index"),
+        server_index=int(server.value) if proven else number("Server Index"),
         chassis_id=number("Chassis ID"),
         super_pod_type=kind,
     )
@@ -230,7 +227,7 @@ def _matrix_row(
     links = tuple(words[1 : len(devices) + 1])
     rest = words[len(devices) + 1 :]
     if not field.source.ended:
-        raise field.error("the text ends without a newline: this line may be cut")
+        raise field.error(NOT_ENDED)
     if words[0] != devices[number] or len(links) != len(devices) or len(rest) > has_affinity:
         raise field.error(f"not the row of {devices[number]}")
     if not set(links) <= _LINKS or [word == "X" for word in links] != [

@@ -1,7 +1,8 @@
 """The "key : value" lines that npu-smi answers a `-t` query with, and its refusals.
 
 A line's key ends at its first ":"; blanks around both are dropped, for quoted outputs have lost them.
-Values are matched whole. A line that no newline follows may have been cut, so its value is not used.
+Values are matched whole. A line that no newline follows may have been cut, so its value is not used,
+unless it is a word that is the beginning of no other.
 """
 
 from __future__ import annotations
@@ -29,6 +30,12 @@ _LARGEST_UNSIGNED_32 = 0xFFFFFFFF
 
 ABSENT = frozenset({"", "-", "NA", "N/A"})
 
+NOT_ENDED = (
+    "the text ends without a newline, so this line may be cut: add the missing line end if the text is whole"
+)
+_NEVER_CUT = frozenset({"OK", "NOK", "NA", "Warning", "Alarm", "Critical", "UNKNOWN"})
+_ONE_DIGIT_KEYS = frozenset({"Chip Count"})  # no card has ten
+
 # Wordings: hicann/driver, npu-smi (which has both "does" and "dose").
 _NOT_SUPPORTED = re.compile(r".*\bdo(?:es|se) not support querying (.+?)\.?")
 _GONE = re.compile(
@@ -47,6 +54,13 @@ class Field:
     key: str
     value: str
     source: Line
+
+    @property
+    def whole(self) -> bool:
+        """Whether no end of the value can be missing."""
+        if self.source.ended or self.value in _NEVER_CUT:
+            return True
+        return self.key in _ONE_DIGIT_KEYS and len(self.value) == 1
 
     def error(self, reason: str) -> NpuSmiParseError:
         """The error that points at this line."""
@@ -159,8 +173,8 @@ class Values:
 
 def text_of(field: Field, pattern: re.Pattern[str] = _ANYTHING) -> str | None:
     """A field's value when it is all there and as it should be; None for "NA"."""
-    if not field.source.ended:
-        raise field.error("the text ends without a newline: this line may be cut")
+    if not field.whole:
+        raise field.error(NOT_ENDED)
     if field.value in ABSENT:
         return None
     if not pattern.fullmatch(field.value):

@@ -6,7 +6,7 @@ values of a chip (usages, memory, ecc, proc-mem, health) or above them (common);
 asked for (-c), or on a 950, it does not stand there at all.
 
 Give the output with its last newline, as the tool printed it: a line without one may be cut, and its
-value is refused. Ansible's `command` strips it; whoever knows that the tool ended by itself puts it
+value is refused unless it is a word, such as "OK", that no other begins with. Ansible's `command` strips it; whoever knows that the tool ended by itself puts it
 back. Keys that are not known are left out; what is known and cannot be read is an error.
 
 Every parser raises NotSupportedError, CardGoneError or RefusedError for a refusal, DriverUnusableError
@@ -20,6 +20,7 @@ import re
 from npuctl.hardware.npu_smi_blocks import Block, blocks_begun_by_chip, blocks_ended_by_chip
 from npuctl.hardware.npu_smi_fields import (
     HEXADECIMAL,
+    NOT_ENDED,
     PERCENT,
     TEMPERATURE,
     UNSIGNED_32,
@@ -129,7 +130,7 @@ def _without_informations(fields: tuple[Field, ...]) -> tuple[list[Field], tuple
             found.append(f"{field.key}: {text_of(field)}")
         elif begun and found and ":" not in text:
             if not field.source.ended:
-                raise field.error("the text ends without a newline: this line may be cut")
+                raise field.error(NOT_ENDED)
             found[-1] += f" {text}"  # an information that has a line's end in it
         elif ":" not in text:
             raise field.error("not a line of `npu-smi info -t health`")

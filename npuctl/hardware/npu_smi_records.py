@@ -37,6 +37,7 @@ class Chip:
         device: the "Device" column of a 310P; None elsewhere.
         memory_used_mb: HBM, or the plain memory of a chip that has no HBM.
         ddr_used_mb: the memory beside the HBM (0 of 0 on a 910B); None without HBM.
+        hugepages_used: None with drivers before 21.0.4, which do not say it.
     """
 
     npu: int
@@ -53,8 +54,8 @@ class Chip:
     device: int | None
     ddr_used_mb: int | None
     ddr_total_mb: int | None
-    hugepages_used: int
-    hugepages_total: int
+    hugepages_used: int | None
+    hugepages_total: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`npu-smi info -t spod-info`: the place of a die in an A3 super pod, and the number that stands for it."""
+"""`npu-smi info -t spod-info`: the place of a die in an A3 super pod, by the number that stands for it."""
 
 from __future__ import annotations
 
@@ -55,15 +55,3 @@ def decode_sdid(sdid: int) -> SuperPodPlace:
         chip=(sdid >> _CHIP_BIT) % _CHIPS,
         die=sdid % _DIES,
     )
-
-
-def encode_sdid(place: SuperPodPlace) -> int:
-    """The SDID of a place.
-
-    Raises:
-        ValueError: a number does not fit its bits.
-    """
-    parts = ((place.server, _SERVERS), (place.npu, _NPUS), (place.chip, _CHIPS), (place.die, _DIES))
-    if any(not 0 <= value < limit for value, limit in parts):
-        raise ValueError(f"no SDID has room for {place}")
-    return place.server << _SERVER_BIT | place.npu << _NPU_BIT | place.chip << _CHIP_BIT | place.die

@@ -75,7 +75,11 @@ def look(folder: Path, emit: Emit, *, limit: Sequence[str] = (), tokens: bool = 
     count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
     emit(Notice("inspect", f"asking {count}"))
     inspection = inspect_with_replicas(
-        inventory, nodes, requests_of(inventory, targets), token_seconds=longest_token(targets)
+        inventory,
+        nodes,
+        requests_of(inventory, targets),
+        token_seconds=longest_token(targets),
+        tell=lambda text: emit(Notice("inspect", text)),
     )
     health = [
         state

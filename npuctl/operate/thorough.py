@@ -42,12 +42,17 @@ def look_closer(view: View, emit: Emit) -> View:
     return replace(view, facts=facts, plan=plan_of(view.inventory, facts))
 
 
+def survey_nodes(inventory: Inventory, nodes: Sequence[str], emit: Emit) -> ClusterFacts:
+    """Ask every node once for everything that can be read."""
+    count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+    emit(Notice("inspect", f"asking {count} for everything"))
+    return inspect_nodes(inventory, nodes, survey=True, tell=lambda text: emit(Notice("inspect", text)))
+
+
 def _surveyed(
     inventory: Inventory, nodes: Sequence[str], emit: Emit, *, probe: bool, all_pairs: bool
 ) -> ClusterFacts:
-    count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
-    emit(Notice("inspect", f"asking {count} for everything that the checks judge"))
-    facts = inspect_nodes(inventory, nodes, survey=True)
+    facts = survey_nodes(inventory, nodes, emit)
     if not probe:
         return facts
     reach = probe_reach(inventory, facts, lambda text: emit(Notice("network", text)), all_pairs=all_pairs)

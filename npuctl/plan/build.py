@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from npuctl import engines
@@ -19,6 +19,7 @@ from npuctl.plan.model import (
     SECRETS_FILE,
     Container,
     File,
+    Finding,
     Mount,
     Plan,
     Replica,
@@ -67,18 +68,10 @@ def build_plan(
     places, conflicts = place(
         spec, hosts, {name: (node, products[name]) for name, node in facts.nodes.items()}
     )
-    services = {service.name: service for service in spec.services}
-    replicas: list[Replica] = []
+    replicas, refused = _seated(spec, places, products, secrets)
     # Where no chip can be read nothing can be placed: npu.readable says why, and cannot be waived.
     findings = [checks.of_conflict(conflict) for conflict in conflicts if facts.nodes[conflict.node].chips]
-    for seat_place in places:
-        product = products[seat_place.node]
-        if product is None:
-            continue
-        service = services[seat_place.service]
-        seat = Seat(seat_place.node, product, seat_place.chips, seat_place.port)
-        findings += checks.of_seat(service, seat, engines.load(service.engine).seat_problems(service, seat))
-        replicas.append(_replica(spec.name, service, seat, seat_place, secrets))
+    findings += refused
     steps: list[Step] = []
     checked: list[checks.CheckedNode] = []
     serving = {name for names in hosts.values() for name in names}
@@ -102,6 +95,27 @@ def build_plan(
         fits=checks.fits(cluster),
         unreachable=dict(facts.unreachable),
     )
+
+
+def _seated(
+    spec: ClusterSpec,
+    places: Iterable[Place],
+    products: Mapping[str, Product | None],
+    secrets: Mapping[str, str],
+) -> tuple[list[Replica], list[Finding]]:
+    """A replica for each place whose product is known, and what the engines refuse on these products."""
+    services = {service.name: service for service in spec.services}
+    replicas: list[Replica] = []
+    refused: list[Finding] = []
+    for found in places:
+        product = products[found.node]
+        if product is None:
+            continue
+        service = services[found.service]
+        seat = Seat(found.node, product, found.chips, found.port)
+        refused += checks.of_seat(service, seat, engines.load(service.engine).seat_problems(service, seat))
+        replicas.append(_replica(spec.name, service, seat, found, secrets))
+    return replicas, refused
 
 
 def refuse_bad_services(spec: ClusterSpec, secrets: Mapping[str, str], *, file: str) -> None:

@@ -20,7 +20,6 @@ from npuctl.plan.model import Severity
 
 # What may follow a line: numbers, and a candidate ("25.3" has 25.3.rc1.2); nothing that came before it.
 _REPAIRS = re.compile(r"(\.(rc)?[0-9]+)+")
-_NUMBERS = re.compile(r"[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +157,6 @@ def before(version: str, floor: str) -> bool:
     """Whether a version is older; a version that cannot be read is not."""
     key, least = _key(version), _key(floor)
     return key is not None and least is not None and key < least
-
-
-def release_numbers(release: str) -> tuple[int, ...]:
-    """The first three numbers of an engine's release, to order releases by; candidates count as released."""
-    return tuple(int(number) for number in _NUMBERS.findall(release)[:3])
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from npuctl.plan.model import Finding
+from npuctl.plan.wording import ranges, several
 
 _MOST_PLACES = 6
 _RANK = {"error": 0, "warning": 1}
@@ -62,24 +63,11 @@ def _places(group: Sequence[Finding]) -> str:
             npus[finding.node].append(finding.npu)
     alike: dict[str, list[str]] = {}
     for node, numbers in npus.items():
-        alike.setdefault(_ranges(numbers), []).append(node or "the cluster")
+        alike.setdefault(ranges(numbers), []).append(node or "the cluster")
     return ", ".join(
         _nodes(nodes) + (f" NPU {numbers}" if numbers else "") for numbers, nodes in alike.items()
     )
 
 
 def _nodes(nodes: Sequence[str]) -> str:
-    if len(nodes) <= _MOST_PLACES:
-        return ", ".join(nodes)
-    return f"{', '.join(nodes[:_MOST_PLACES])} and {len(nodes) - _MOST_PLACES} more nodes"
-
-
-def _ranges(numbers: Iterable[int]) -> str:
-    """0, 1, 2, 5 → "0-2,5"."""
-    parts: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
+    return several(nodes, _MOST_PLACES) + (" nodes" if len(nodes) > _MOST_PLACES else "")

@@ -9,26 +9,19 @@ named so. An answer "does not fit" is given as certain only where the kindest fi
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from npuctl.engines._contract import MemoryWish
 from npuctl.facts.survey import WeightsFacts
-from npuctl.plan.model_shape import Cache, Parts, Shape, read_shape
+from npuctl.plan.chip_share import BLOCK_TOKENS, loaded_bytes, sequence_bytes, share_of_weights, token_bytes
+from npuctl.plan.model_shape import Shape, read_shape
+from npuctl.plan.wording import size_on_chip
 from npuctl.spec.models import Service, Topology
 
-GIB = 2**30
-# vllm-ascend, worker/block_table.py and its docs: the cache is handed out in blocks of 128 tokens.
-_BLOCK_TOKENS = 128
-_FLOAT_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
-# Shards that hold less than this share of what the configuration makes at its dtype are quantised.
-_QUANTISED_BELOW = 0.95
 # An estimate of a chip's weights may be this much too high: quantised layers are spread as if all had the
 # same width, and layers that only speculation loads are counted.
 _ESTIMATE_ERROR = 0.1
-# Beside this share of unexplained weights (vision towers, draft layers) the split is an estimate.
-_EXPLAINED = 0.02
 
 Shortage = Literal["", "weights", "cache"]
 
@@ -104,15 +97,15 @@ class Fit:
         """The constraint that binds, in words."""
         if self.shortage == "weights":
             return (
-                f"weights: {_size(self.weights_bytes)} a chip, the engine may take"
-                f" {_size(self.budget_bytes)} of {_size(self.chip_bytes)}"
+                f"weights: {size_on_chip(self.weights_bytes)} a chip, the engine may take"
+                f" {size_on_chip(self.budget_bytes)} of {size_on_chip(self.chip_bytes)}"
             )
         if self.sequence_bytes is None or self.sequences is None:
-            return f"KV cache, {_size(self.cache_bytes)} a chip; how much a token needs is not known"
+            return f"KV cache, {size_on_chip(self.cache_bytes)} a chip; how much a token needs is not known"
         if self.shortage == "cache":
             return (
                 f"KV cache: one sequence of {self.sequence_tokens} tokens needs"
-                f" {_size(self.sequence_bytes)} a chip, {_size(max(self.cache_bytes, 0))} are left"
+                f" {size_on_chip(self.sequence_bytes)} a chip, {size_on_chip(max(self.cache_bytes, 0))} are left"
             )
         if self.wanted_sequences is not None and self.sequences >= self.wanted_sequences:
             return f"max-num-seqs, {self.wanted_sequences} sequences; the KV cache holds {self.sequences:.1f}"
@@ -151,7 +144,7 @@ def fit_line(fit: Fit) -> str:
     if fit.shortage:
         word = "does not fit" if fit.certain else "may not fit"
         return f"{fit.service}: {word}; {fit.binding}{estimate}"
-    left = f"{_size(fit.margin_bytes)} a chip left ({fit.margin_percent} %)"
+    left = f"{size_on_chip(fit.margin_bytes)} a chip left ({fit.margin_percent} %)"
     return f"{fit.service}: fits; {left}; binding: {fit.binding}{estimate}"
 
 
@@ -171,27 +164,20 @@ def fit_of(
         None when the folder tells neither the size of the weights nor a configuration to compute it from.
     """
     shape = read_shape(weights.config or {})
-    total, guessed = _loaded_bytes(weights, shape, wish)
+    total, guessed = loaded_bytes(weights, shape, wish)
     if not total:
         return None
     topology = service.topology
-    own, spread = _share(total, weights, shape, topology, element=wish.element_bytes)
+    own, spread = share_of_weights(total, weights, shape, topology, element=wish.element_bytes)
     own = max(own - wish.offload_bytes, 0)
     estimated = guessed or spread
     taken = chip_bytes if wish.cache_bytes is not None else int(chip_bytes * wish.utilisation)
     budget = taken - (wish.cache_bytes or 0)
     kindest = int(own * (1 - _ESTIMATE_ERROR)) if estimated else own
-    element = wish.cache_element_bytes or wish.element_bytes
-    longest = wish.longest or shape.longest
-    sequence, token = None, 0.0
-    if shape.cache is not None and longest is not None:
-        sequence = _sequence_bytes(shape.cache, longest, topology, wish, element=element)
-        token = _token_bytes(shape.cache, topology, wish, element=element) * shape.cache.layers
-        if wish.length_adapts:
-            sequence = _sequence_bytes(shape.cache, _BLOCK_TOKENS, topology, wish, element=element)
-            longest = _BLOCK_TOKENS
-        if shape.cache.windowed_layers or shape.cache.state:
-            estimated = estimated or "layers without full attention keep less than a whole sequence"
+    longest, sequence, token = _cache_demand(shape, topology, wish)
+    partly = shape.cache is not None and (shape.cache.windowed_layers or shape.cache.state)
+    if sequence is not None and partly:
+        estimated = estimated or "layers without full attention keep less than a whole sequence"
     cache = _left(wish, budget - own - wish.overhead_bytes)
     return Fit(
         service=service.name,
@@ -212,106 +198,22 @@ def fit_of(
     )
 
 
+def _cache_demand(shape: Shape, topology: Topology, wish: MemoryWish) -> tuple[int | None, int | None, float]:
+    """The longest sequence in tokens, its KV cache on a chip and that of one token, in bytes.
+
+    None, None and 0.0 where it is not known; an engine that adapts the length needs one block at least.
+    """
+    longest = wish.longest or shape.longest
+    if shape.cache is None or longest is None:
+        return longest, None, 0.0
+    element = wish.cache_element_bytes or wish.element_bytes
+    tokens = BLOCK_TOKENS if wish.length_adapts else longest
+    token = token_bytes(shape.cache, topology, wish, element=element) * shape.cache.layers
+    return tokens, sequence_bytes(shape.cache, tokens, topology, wish, element=element), token
+
+
 def _left(wish: MemoryWish, rest: int) -> int:
     """What becomes KV cache when `rest` is left."""
     if wish.cache_bytes is not None:
         return wish.cache_bytes if rest >= 0 else rest
     return int(rest * wish.cache_share) if rest > 0 else rest
-
-
-def _loaded_bytes(weights: WeightsFacts, shape: Shape, wish: MemoryWish) -> tuple[int, str]:
-    """All weights as an engine loads them, and why that is a guess."""
-    named = set(weights.index_shards or _own_shards(weights))
-    shards = [shard for name, shard in weights.shards.items() if name in named]
-    element = wish.element_bytes
-    quantised = bool(shape.quantised or weights.quantization)
-    total = 0.0
-    for shard in shards:
-        size = shard.tensor_bytes if shard.tensor_bytes is not None else shard.size_bytes
-        total += size
-        if not quantised:
-            total += sum(
-                count * (element / _FLOAT_BYTES[kind] - 1)
-                for kind, count in shard.dtypes.items()
-                if kind in _FLOAT_BYTES
-            )
-    if len(shards) < len(named):
-        return max(int(total), weights.index_bytes or 0), "shards are missing"
-    if total:
-        return int(total), ""
-    binaries = [size for name, size in weights.other_files.items() if _is_binary_shard(name)]
-    if binaries:
-        return sum(binaries), ""
-    return (shape.parts.total * element, "no weights on the node") if shape.parts else (0, "")
-
-
-def _own_shards(weights: WeightsFacts) -> set[str]:
-    """Shards of a folder without an index, without the second copy that Mistral's models come with."""
-    own = {name for name in weights.shards if not name.startswith("consolidated")}
-    return own or set(weights.shards)
-
-
-def _is_binary_shard(name: str) -> bool:
-    return name.startswith("pytorch_model") and name.endswith(".bin")
-
-
-def _share(
-    total: int, weights: WeightsFacts, shape: Shape, topology: Topology, *, element: int
-) -> tuple[int, str]:
-    """One chip's part of the weights, and why it is an estimate."""
-    stages = topology.tensor_parallel * topology.pipeline_parallel
-    whole = stages * (topology.data_parallel if shape.experts else 1)
-    if shape.parts is None:
-        return total // whole, "config.json does not tell the layers"
-    expected = shape.parts.total * element
-    own = _elements_of_a_chip(shape.parts, shape, topology)
-    if shape.quantised or weights.quantization or total < expected * _QUANTISED_BELOW:
-        return int(own * total / shape.parts.total), "quantised weights are spread evenly"
-    rest = total - expected
-    reason = "" if abs(rest) <= _EXPLAINED * total else "parts of the model are not in its configuration"
-    return int(own * element + rest / whole), reason
-
-
-def _elements_of_a_chip(parts: Parts, shape: Shape, topology: Topology) -> float:
-    """Parameters on one chip of the fullest pipeline stage.
-
-    Data parallel ranks repeat everything but the routed experts, which are spread over tensor times data
-    parallel with and without expert parallelism (vLLM, docs/serving/data_parallel_deployment.md).
-    """
-    tensor, stages = topology.tensor_parallel, topology.pipeline_parallel
-    layers = shape.layers or 1
-    in_layers = (
-        parts.split / tensor
-        + parts.keys / min(tensor, parts.key_pieces)
-        + parts.whole
-        + parts.routed / (tensor * topology.data_parallel)
-    )
-    tables = parts.embedding if stages == 1 else parts.embedding / parts.tables
-    return in_layers * _stage(layers, stages) + tables / tensor
-
-
-def _stage(layers: int, stages: int) -> float:
-    """Share of the layers in the fullest pipeline stage."""
-    return math.ceil(layers / stages) / layers if layers else 1.0
-
-
-def _token_bytes(cache: Cache, topology: Topology, wish: MemoryWish, *, element: int) -> float:
-    """What one layer keeps for one token on one chip.
-
-    Chips repeat KV heads when there are fewer heads than chips; a latent vector (MLA) is on every chip.
-    """
-    heads = max(1, math.ceil(cache.kv_heads / topology.tensor_parallel))
-    layers = cache.layers + cache.windowed_layers
-    return heads * cache.width * element * _stage(layers, topology.pipeline_parallel) / wish.context_parallel
-
-
-def _sequence_bytes(cache: Cache, tokens: int, topology: Topology, wish: MemoryWish, *, element: int) -> int:
-    """KV cache of one sequence on one chip."""
-    whole = math.ceil(tokens / _BLOCK_TOKENS) * _BLOCK_TOKENS
-    kept = cache.layers * whole + cache.windowed_layers * min(cache.window, whole)
-    state = cache.state * element / topology.tensor_parallel / topology.pipeline_parallel
-    return int(kept * _token_bytes(cache, topology, wish, element=element) + state)
-
-
-def _size(size: int) -> str:
-    return f"{size / GIB:.1f} GiB" if size >= GIB / 10 or size <= 0 else f"{size / 2**20:.1f} MiB"

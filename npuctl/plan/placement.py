@@ -144,7 +144,7 @@ def _take_written(
         if chip not in present:
             yield Conflict(
                 wish.service.name, wish.node, f"{wish.name} wants chip {chip}; the node has no such chip",
-                f"chips of this node: {_ranges(sorted(present))}", npu=chip,
+                f"chips of this node: {_listed(sorted(present))}", npu=chip,
             )  # fmt: skip
         elif chip in room.taken:
             yield Conflict(
@@ -236,5 +236,5 @@ def _take_port(wish: Wish, room: _Node) -> Iterator[Conflict]:
     room.ports.setdefault(port, wish.name)
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(str(number) for number in numbers) or "none"

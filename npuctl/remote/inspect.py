@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,9 +34,15 @@ class Inspection:
     observed: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
-def inspect_nodes(inventory: Inventory, nodes: Sequence[str], *, survey: bool = False) -> ClusterFacts:
+def inspect_nodes(
+    inventory: Inventory,
+    nodes: Sequence[str],
+    *,
+    survey: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> ClusterFacts:
     """Ask every node once for its facts; with `survey` for everything that can be read."""
-    return inspect_with_replicas(inventory, nodes, {}, token_seconds=0, survey=survey).facts
+    return inspect_with_replicas(inventory, nodes, {}, token_seconds=0, survey=survey, tell=tell).facts
 
 
 def inspect_with_replicas(
@@ -46,6 +52,7 @@ def inspect_with_replicas(
     *,
     token_seconds: float,
     survey: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> Inspection:
     """Ask every node once for its facts, and its replicas for a token.
 
@@ -55,6 +62,7 @@ def inspect_with_replicas(
         replicas: node → requests for its replicas (npuctl/health/probe.py makes them).
         token_seconds: the longest time that a token may take.
         survey: ask every chip, port, disk, image and model folder too.
+        tell: takes a sentence when the answers take long.
     """
     base = {
         "cluster": inventory.spec.name,
@@ -68,7 +76,7 @@ def inspect_with_replicas(
     observed: dict[str, list[dict[str, Any]]] = {}
     program = load_program("npuctl_facts", whole=survey)
     seconds = _SECONDS + token_seconds + (_SURVEY_SECONDS if survey else 0)
-    for answer in ask(inventory, program, requests, seconds=seconds):
+    for answer in ask(inventory, program, requests, seconds=seconds, tell=tell):
         if answer.error:
             unreachable[answer.node] = Unreachable(reason=answer.error, hint=answer.hint)
         else:

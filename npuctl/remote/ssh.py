@@ -13,8 +13,8 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from npuctl.remote.program import BOOTSTRAP, PYTHON_OPTIONS, Program
 CONNECT_SECONDS = 10
 KEEP_SECONDS = 300
 AT_ONCE = 64
+_TELL_SECONDS = 3.0
+_MOST_NAMES = 5
 _SSH_FAILED = 255
 
 
@@ -68,6 +70,7 @@ def ask(
     requests: Mapping[str, dict[str, Any]],
     *,
     seconds: float,
+    tell: Callable[[str], None] | None = None,
 ) -> Iterator[Answer]:
     """Run a program on each node named in `requests`; answers come as they arrive.
 
@@ -76,17 +79,28 @@ def ask(
         program: what to run.
         requests: node → the program's request.
         seconds: time-out of each call, the connection included.
+        tell: takes a sentence about who is waited for, when for a while nobody answered.
     """
     if not requests:
         return
     base = options(inventory)
     with ThreadPoolExecutor(min(len(requests), AT_ONCE)) as pool:
-        waiting = [
-            pool.submit(_ask_one, inventory.hosts[node], base, program, request, seconds)
+        waiting = {
+            pool.submit(_ask_one, inventory.hosts[node], base, program, request, seconds): node
             for node, request in requests.items()
-        ]
-        for done in as_completed(waiting):
-            yield done.result()
+        }
+        while waiting:
+            done, _ = wait(waiting, _TELL_SECONDS, FIRST_COMPLETED)
+            if not done and tell:
+                tell(_awaited(list(waiting.values()), len(requests)))
+            for future in done:
+                del waiting[future]
+                yield future.result()
+
+
+def _awaited(nodes: Sequence[str], of: int) -> str:
+    more = f" and {len(nodes) - _MOST_NAMES} more" if len(nodes) > _MOST_NAMES else ""
+    return f"{of - len(nodes)} of {of} answered; waiting for {', '.join(nodes[:_MOST_NAMES])}{more}"
 
 
 def command(host: Host, base: Sequence[str], words: Sequence[str], *, terminal: bool = False) -> list[str]:

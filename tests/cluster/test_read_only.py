@@ -26,7 +26,7 @@ done
 docker ps --all --no-trunc --format '{{.ID}} {{.Names}} {{.State}} {{.Image}}'
 docker images --no-trunc --format '{{.ID}} {{.Repository}} {{.Tag}}'
 docker ps -aq | xargs -r docker inspect --format '{{.Id}} {{.State.StartedAt}} {{.RestartCount}}'
-find /proc/sys -type f -readable ! -path '*random*' ! -path '*/fs/*-nr' ! -path '*/fs/*-state' \
+find /proc/sys -type f -readable ! -path '*random*' ! -path '*/fs/*-nr' ! -path '*/fs/*-state' ! -path '*/fs/quota/*' \
   ! -path '*/ns_last_pid' ! -path '*/netfilter/*count' ! -path '*/pty/nr' ! -path '*/ipv[46]/route/*' \
   ! -path '*/aio-nr' ! -path '*/stable_secret' ! -path '*cdrom*' ! -path '*/sched_domain/*' 2>/dev/null |
   sort | while read -r path; do printf '%s ' "$path"; cat "$path" 2>/dev/null | sha256sum; done

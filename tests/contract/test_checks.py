@@ -17,12 +17,12 @@ CHECKS = REPOSITORY / "npuctl" / "plan" / "checks"
 def ids_in_code() -> dict[str, str]:
     """Every literal that stands as a finding's id → the module it stands in."""
     found: dict[str, str] = {}
-    for path in CHECKS.glob("*.py"):
+    for path in CHECKS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 for keyword in node.keywords:
                     if keyword.arg in {"id", "identity"}:
-                        found |= {text: path.name for text in _texts(keyword.value)}
+                        found |= dict.fromkeys(_texts(keyword.value), path.name)
     return found
 
 
@@ -38,7 +38,7 @@ def _texts(value: ast.expr) -> list[str]:
 def test_every_finding_has_its_entry_and_every_entry_its_finding() -> None:
     code, known = ids_in_code(), catalogue()
     assert sorted(set(code) - set(known)) == []
-    source = "".join(path.read_text(encoding="utf-8") for path in CHECKS.glob("*.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in CHECKS.rglob("*.py"))
     assert [name for name in known if f'"{name}"' not in source] == []
 
 

@@ -1,4 +1,4 @@
-"""An engine's name stands in its own module, role, data and golden folder, and nowhere else."""
+"""An engine's name stands in its own modules, role, data and golden folder, and nowhere else."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def tracked() -> list[str]:
 
 @pytest.mark.parametrize("engine", engines.names())
 def test_nothing_else_knows_the_engine(engine: str) -> None:
-    own = (f"npuctl/engines/{engine}.py", f"roles/engine_{engine}/")
+    own = (f"npuctl/engines/{engine}.py", f"npuctl/engines/_{engine}_", f"roles/engine_{engine}/")
     found = []
     for name in tracked():
         file = REPOSITORY / name

@@ -44,7 +44,6 @@ PARSERS = {
     "toolkit-info": ("driver_files", "parse_toolkit_info"),
     "daemon-json": ("daemon_json", "parse_daemon_json"),
     "lspci": ("lspci", "parse_lspci"),
-    "device-nodes": ("device_nodes", "parse_davinci_nodes"),
     "release": ("versions", "release_key"),
 }
 

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npuctl.hardware.daemon_json import parse_daemon_json
-from npuctl.hardware.device_nodes import parse_davinci_nodes
 from npuctl.hardware.driver_files import (
     parse_driver_version,
     parse_firmware_version,
@@ -61,7 +60,6 @@ READERS: list[Callable[[str], object]] = [
     parse_toolkit_info,
     parse_daemon_json,
     parse_lspci,
-    parse_davinci_nodes,
     release_key,
 ]
 thorough = settings(max_examples=300)

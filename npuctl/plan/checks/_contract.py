@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from npuctl.facts.model import NodeFacts
 from npuctl.facts.reach import Reach
-from npuctl.facts.survey import Survey
+from npuctl.facts.survey import ImageFacts, Survey, WeightsFacts
 from npuctl.hardware.catalog import Product
 from npuctl.plan.model import Finding, Replica
 from npuctl.spec.models import ClusterSpec, Service
@@ -43,6 +43,20 @@ class CheckedNode:
         return frozenset(
             entry.name for entry in self.facts.containers if entry.state in {"running", "restarting"}
         )
+
+    def image(self, reference: str) -> ImageFacts | None:
+        """That image, where it is on the node and was looked at."""
+        images = self.survey.images if self.survey else []
+        return next((image for image in images if image.reference == reference), None)
+
+    def weights(self, path: str | None) -> WeightsFacts | None:
+        """The model's folder, where it is on the node and was looked at."""
+        found = self.survey.weights.get(path) if self.survey and path else None
+        return found if found is not None and found.exists else None
+
+    def freed_for(self, replica: Replica) -> AbstractSet[str]:
+        """Containers whose chips and ports the replica may have: its own of before, and those that leave."""
+        return {replica.container.name, *self.leaving}
 
 
 @dataclass(frozen=True, slots=True)

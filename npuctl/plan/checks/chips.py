@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from npuctl.facts.model import ChipFacts, HolderFacts
+from npuctl.facts.model import ChipFacts
 from npuctl.hardware.catalog import Product
 from npuctl.plan.checks._contract import Checked, CheckedNode
+from npuctl.plan.checks._majority import most_frequent
 from npuctl.plan.model import Finding, Replica, Severity
+from npuctl.plan.wording import process, ranges
 
 _MOST_NAMED = 3
-_COMMAND_LENGTH = 80
 _FEW_PEERS = 2
 _DEVICE = re.compile(r"/dev/davinci([0-9]+)")
 # The survey's questions that these checks live on; those about ports are the network's.
@@ -164,7 +164,8 @@ def _usual_count(node: CheckedNode, checked: Checked) -> int:
     ]
     if node.product is None or not counts:
         return 0
-    usual, nodes = Counter(counts).most_common(1)[0]
+    usual = most_frequent(counts)[0]
+    nodes = counts.count(usual)
     # Two that agree, and no more than every eighth that does not: a node among mixed ones is not odd.
     return usual if nodes >= _FEW_PEERS and nodes >= len(counts) * 7 / 8 else 0
 
@@ -173,7 +174,7 @@ def _usual_count(node: CheckedNode, checked: Checked) -> int:
 
 
 def _chips_free(node: CheckedNode, replica: Replica) -> Iterator[Finding]:
-    ours = {replica.container.name, *node.leaving}
+    ours = node.freed_for(replica)
     for chip in replica.chips:
         holders = [
             entry for entry in node.facts.holders if entry.chip == chip and entry.container not in ours
@@ -182,12 +183,13 @@ def _chips_free(node: CheckedNode, replica: Replica) -> Iterator[Finding]:
             continue
         containers = {entry.container for entry in holders}
         own = next((entry for entry in node.facts.containers if entry.name in containers), None)
+        who = [process(entry.pid, entry.container, entry.command) for entry in holders[:_MOST_NAMED]]
         more = f", and {len(holders) - _MOST_NAMED} more" if len(holders) > _MOST_NAMED else ""
         yield Finding(
             id="npu.held",
             severity="error",
             node=node.name,
-            seen="held by " + ", ".join(_holder(entry) for entry in holders[:_MOST_NAMED]) + more,
+            seen="held by " + ", ".join(who) + more,
             expected=f"free for {replica.name}",
             remedy=f"npuctl stop --service {own.service}, then deploy: a running service keeps its chips"
             if own
@@ -195,11 +197,6 @@ def _chips_free(node: CheckedNode, replica: Replica) -> Iterator[Finding]:
             npu=chip,
             service=replica.service,
         )
-
-
-def _holder(holder: HolderFacts) -> str:
-    where = f" in container {holder.container}" if holder.container else ""
-    return f"pid {holder.pid}{where}: {holder.command[:_COMMAND_LENGTH]}"
 
 
 def _memory_free(node: CheckedNode, replica: Replica) -> Iterator[Finding]:
@@ -259,17 +256,6 @@ def _grouped(node: CheckedNode, unread: Mapping[str, str]) -> list[str]:
         if _ABOUT_NODE.fullmatch(question):
             groups.setdefault((question, "", why), [])
     return [
-        f"{question}{f' of {kind} {_ranges(numbers)}' if kind else ''}: {why}"
+        f"{question}{f' of {kind} ' if kind else ''}{ranges(numbers)}: {why}"
         for (question, kind, why), numbers in groups.items()
     ]
-
-
-def _ranges(numbers: list[int]) -> str:
-    """The numbers, with runs as first-last."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

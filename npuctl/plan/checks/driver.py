@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from npuctl.facts.survey import CardFacts
 from npuctl.hardware.unreadable import UnreadableError
 from npuctl.hardware.versions import release_key
 from npuctl.plan.checks._contract import Checked, CheckedNode
+from npuctl.plan.checks._majority import most_frequent
 from npuctl.plan.model import Finding
 
 _COMPLETE = "complete"
@@ -93,18 +93,16 @@ def _firmware_fits(node: CheckedNode) -> Iterator[Finding]:
 def _cards_are_alike(node: CheckedNode) -> Iterator[Finding]:
     """Cards whose firmware is not that of most others; a card that was replaced comes with its own."""
     cards = [card for card in _cards(node) if card.firmware_version]
-    if not cards:
-        return
-    usual = Counter(card.firmware_version for card in cards).most_common(1)[0][0]
+    usual = most_frequent(card.firmware_version for card in cards)[:1]  # of a draw, the first card's
     for card in cards:
-        if card.firmware_version != usual:
+        if card.firmware_version not in usual:
             yield Finding(
                 id="driver.differs_between_cards",
                 severity="warning",
                 node=node.name,
                 npu=_first_chip(node, card),
                 seen=f"card {card.npu} runs firmware {card.firmware_version}",
-                expected=f"firmware {usual}, as the other cards",
+                expected=f"firmware {usual[0]}, as the other cards",
                 remedy=f"install the firmware package on {node.name} again: it updates every card; then reboot",
             )
 

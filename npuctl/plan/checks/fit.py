@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from npuctl import engines
 from npuctl.engines._contract import MemoryWish, Seat
-from npuctl.facts.survey import WeightsFacts
 from npuctl.hardware.catalog import Product
 from npuctl.plan.checks._contract import Checked, CheckedNode
-from npuctl.plan.fit import GIB, Fit, fit_of
+from npuctl.plan.fit import Fit, fit_of
 from npuctl.plan.model import Finding, Replica
 from npuctl.plan.model_shape import Shape, read_shape
+from npuctl.plan.wording import size_on_chip
 from npuctl.spec.models import Service
 
 _MIB = 2**20
@@ -30,7 +30,7 @@ def findings(checked: Checked) -> Iterator[Finding]:
             service = checked.services[replica.service]
             seat = _seat(node, replica, node.product)
             yield from _flags_do_what_they_say(service, seat)
-            weights = _weights(node, service)
+            weights = node.weights(service.model.path)
             if weights is None or weights.config is None:
                 continue
             shape, wish = read_shape(weights.config), engines.load(service.engine).memory(service, seat)
@@ -57,7 +57,7 @@ def _fits_of(checked: Checked, node: CheckedNode) -> Iterator[Fit]:
     found: dict[str, Fit] = {}
     for replica in node.replicas:
         service = checked.services[replica.service]
-        weights = _weights(node, service)
+        weights = node.weights(service.model.path)
         memory = [chip.memory_total_mb for chip in node.facts.chips if chip.id in replica.chips]
         if node.product is None or weights is None or weights.config is None or not memory:
             continue
@@ -70,13 +70,6 @@ def _fits_of(checked: Checked, node: CheckedNode) -> Iterator[Fit]:
         if fit is not None and (known is None or fit.margin_bytes < known.margin_bytes):
             found[service.name] = fit
     yield from found.values()
-
-
-def _weights(node: CheckedNode, service: Service) -> WeightsFacts | None:
-    if node.survey is None or service.model.path is None:
-        return None
-    weights = node.survey.weights.get(service.model.path)
-    return weights if weights is not None and weights.exists else None
 
 
 def _seat(node: CheckedNode, replica: Replica, product: Product) -> Seat:
@@ -92,7 +85,7 @@ def _memory_suffices(fit: Fit) -> Iterator[Finding]:
             severity="error" if fit.certain else "warning",
             node=fit.node,
             seen=fit.binding + word,
-            expected=f"at most {fit.budget_bytes / GIB:.1f} GiB of weights on a chip, and room for the KV cache",
+            expected=f"at most {size_on_chip(fit.budget_bytes)} of weights on a chip, and room for the KV cache",
             remedy="raise topology.tensor_parallel or pipeline_parallel, or serve quantised weights",
             service=fit.service,
         )

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from npuctl.facts.survey import HostFacts
 from npuctl.plan.checks._contract import Checked, CheckedNode
-from npuctl.plan.checks._sizes import in_words
-from npuctl.plan.checks.ports import hccl_ports, spans
+from npuctl.plan.checks.ports import hccl_ports
 from npuctl.plan.model import Finding
+from npuctl.plan.wording import ranges, size
 
 # Our files are a few KiB a replica; 1 MiB tells a full disk from a working one.
 _FREE_BYTES = 2**20
@@ -75,8 +75,8 @@ def _shared_memory_fits(node: CheckedNode, checked: Checked) -> Iterator[Finding
             id="host.shm",
             severity="warning",
             node=node.name,
-            seen=f"{in_words(planned)} of shared memory planned for {len(node.replicas)} replicas;"
-            f" the node has {in_words(memory)} of memory",
+            seen=f"{size(planned)} of shared memory planned for {len(node.replicas)} replicas;"
+            f" the node has {size(memory)} of memory",
             expected="less shared memory than memory",
             remedy="lower shm_gib: a shared-memory file system that fills up ends processes by the OOM killer",
         )
@@ -87,8 +87,8 @@ def _shared_memory_fits(node: CheckedNode, checked: Checked) -> Iterator[Finding
                 id="host.shm",
                 severity="warning",
                 node=node.name,
-                seen=f"{in_words(replica.container.shm_bytes)} of shared memory for {copies} engine copies",
-                expected=f"at least {in_words(copies * _RING_BYTES)}: 240 MiB a copy",
+                seen=f"{size(replica.container.shm_bytes)} of shared memory for {copies} engine copies",
+                expected=f"at least {size(copies * _RING_BYTES)}: 240 MiB a copy",
                 remedy="raise shm_gib of the service: too little ends the engine with SIGBUS",
                 service=replica.service,
             )
@@ -106,7 +106,7 @@ def _memory_takes_weights(node: CheckedNode, checked: Checked) -> Iterator[Findi
             id="host.memory",
             severity="warning",
             node=node.name,
-            seen=f"{in_words(free)} of memory available, {in_words(needed)} of weights to load",
+            seen=f"{size(free)} of memory available, {size(needed)} of weights to load",
             expected="memory for the weights while they are loaded",
             remedy="end what takes the memory (`ps -eo rss,pid,comm --sort -rss | head`); loading is slow"
             " or ended by the OOM killer without it",
@@ -144,10 +144,10 @@ def _firewall_off(node: CheckedNode, host: HostFacts, checked: Checked) -> Itera
             severity="warning",
             node=node.name,
             seen=f"{', '.join(host.firewalls)} filters packets",
-            expected=f"TCP {spans(ports)} open"
+            expected=f"TCP {ranges(ports)} open"
             + (", and every port between the nodes" if checked.network_required else " to the clients"),
             remedy=f"open them, or waive this check if they are open (firewalld: firewall-cmd --permanent"
-            f" --add-port={spans(ports).replace(',', '/tcp --add-port=')}/tcp; firewall-cmd --reload)",
+            f" --add-port={ranges(ports).replace(',', '/tcp --add-port=')}/tcp; firewall-cmd --reload)",
         )
 
 

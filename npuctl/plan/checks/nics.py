@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
 from collections.abc import Iterator
 
 from npuctl.facts.survey import NicFacts
 from npuctl.plan.checks._contract import Checked, CheckedNode
+from npuctl.plan.checks._majority import most_frequent
 from npuctl.plan.model import Finding, Replica, Severity
 
 _INTERFACES = "_SOCKET_IFNAME"
@@ -93,12 +93,11 @@ def _severity(variable: str, replica: Replica) -> Severity:
 def _same_mtu(checked: Checked) -> Iterator[Finding]:
     """Where the nodes' interfaces differ, large packets are lost on the way and small ones are not."""
     found = {node.name: nic for node in checked.nodes if (nic := _between_nodes(node)) is not None}
-    counts = Counter(nic.mtu for nic in found.values())
-    most = max(counts.values(), default=0)
-    usual = [mtu for mtu, count in counts.items() if count == most and 2 * most > len(found)]
-    for name, nic in found.items() if len(counts) > 1 else ():
+    sizes = [nic.mtu for nic in found.values()]
+    usual = [mtu for mtu in most_frequent(sizes) if 2 * sizes.count(mtu) > len(sizes)]  # more than half
+    for name, nic in found.items():
         if nic.mtu not in usual:
-            others = ", ".join(str(mtu) for mtu in usual or sorted(set(counts) - {nic.mtu}))
+            others = ", ".join(str(mtu) for mtu in usual or sorted(set(sizes) - {nic.mtu}))
             yield Finding(
                 id="nic.mtu",
                 severity="warning",

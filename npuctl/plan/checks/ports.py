@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations
 
 from npuctl.facts.model import ListenerFacts
+from npuctl.hardware.catalog import HCCL_BASE_PORT, HCCL_PORTS
 from npuctl.plan.checks._contract import Checked, CheckedNode
 from npuctl.plan.model import Finding, Replica
+from npuctl.plan.wording import process, ranges
 
-# CANN, environment variable HCCL_IF_BASE_PORT: 16 ports from there on, 60000 where it is not set; the
-# vendor asks to reserve them. HCCL_HOST_SOCKET_PORT_RANGE goes before it.
-_HCCL_BASE = 60000
-_HCCL_COUNT = 16
+# CANN, environment variables: HCCL_HOST_SOCKET_PORT_RANGE goes before HCCL_IF_BASE_PORT, whose range is this.
 _BASES = range(1024, 65521)
 # The NPUs' own sockets (vllm-ascend issues 1955, 4725); HCCL_NPU_SOCKET_PORT_RANGE moves them.
 _NPU_SOCKET = 16666
@@ -51,7 +50,7 @@ def _hccl_ports_free(node: CheckedNode, replica: Replica, checked: Checked) -> I
             severity="error",
             node=node.name,
             seen=f"port {listener.port}, which HCCL opens for {replica.name}, is held by {_holder(listener)}",
-            expected=f"free: {spans(hccl_ports(replica, checked))}",
+            expected=f"free: {ranges(hccl_ports(replica, checked))}",
             remedy="end that process if a stopped engine left it; else set HCCL_IF_BASE_PORT in the service's env",
             service=replica.service,
         )
@@ -66,7 +65,7 @@ def _hccl_ports_apart(node: CheckedNode) -> Iterator[Finding]:
                 id="port.hccl",
                 severity="error",
                 node=node.name,
-                seen=f"{one.name} and {other.name} would both use {spans(shared)}",
+                seen=f"{one.name} and {other.name} would both use {ranges(shared)}",
                 expected="HCCL ports of its own for every replica of a node",
                 remedy="leave HCCL_IF_BASE_PORT out of the service's env: npuctl gives every replica a range",
                 service=other.service,
@@ -85,14 +84,14 @@ def _ports_reserved(node: CheckedNode, checked: Checked) -> Iterator[Finding]:
         needed |= hccl_ports(replica, checked)
     exposed = {port for port in needed - reserved if low <= port <= high}
     if exposed:
-        line = f"{_RESERVED}={spans(reserved | exposed)}"
+        line = f"{_RESERVED}={ranges(reserved | exposed)}"
         yield Finding(
             id="port.ephemeral",
             severity="warning",
             node=node.name,
-            seen=f"{spans(exposed)} within {_LOCAL_RANGE} ({low}-{high}), not reserved:"
+            seen=f"{ranges(exposed)} within {_LOCAL_RANGE} ({low}-{high}), not reserved:"
             " any outgoing connection may be given one of them",
-            expected=f"{spans(exposed)} in {_RESERVED}",
+            expected=f"{ranges(exposed)} in {_RESERVED}",
             remedy=f"sysctl -w {line}; the same in a file below /etc/sysctl.d for the next boot",
         )
 
@@ -110,9 +109,9 @@ def _host_ports(replica: Replica) -> set[int]:
         return set()
     if "HCCL_HOST_SOCKET_PORT_RANGE" in env:
         return ports_in(env["HCCL_HOST_SOCKET_PORT_RANGE"])
-    base = env.get("HCCL_IF_BASE_PORT", str(_HCCL_BASE))
+    base = env.get("HCCL_IF_BASE_PORT", str(HCCL_BASE_PORT))
     usable = base.isascii() and base.isdecimal() and int(base) in _BASES
-    return set(range(int(base), int(base) + _HCCL_COUNT)) if usable else set()
+    return set(range(int(base), int(base) + HCCL_PORTS)) if usable else set()
 
 
 def ports_in(text: str) -> set[int]:
@@ -126,19 +125,8 @@ def ports_in(text: str) -> set[int]:
     return found
 
 
-def spans(ports: Iterable[int]) -> str:
-    """Ports as such a list, in order."""
-    found: list[list[int]] = []
-    for port in sorted(ports):
-        if found and port == found[-1][1] + 1:
-            found[-1][1] = port
-        else:
-            found.append([port, port])
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in found)
-
-
 def _strangers(node: CheckedNode, replica: Replica, ports: Iterable[int]) -> Iterator[ListenerFacts]:
-    ours = {replica.container.name, *node.leaving}
+    ours = node.freed_for(replica)
     wanted = set(ports)
     for listener in node.facts.listeners:
         if listener.port in wanted and listener.container not in ours:
@@ -146,7 +134,4 @@ def _strangers(node: CheckedNode, replica: Replica, ports: Iterable[int]) -> Ite
 
 
 def _holder(listener: ListenerFacts) -> str:
-    who = f"pid {listener.pid}" if listener.pid else "an unknown process"
-    where = f" in container {listener.container}" if listener.container else ""
-    command = f": {listener.command[:80]}" if listener.command else ""
-    return f"{who}{where}{command}"
+    return process(listener.pid, listener.container, listener.command)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from npuctl.facts.survey import DeviceNode, DiskFacts
 from npuctl.hardware.catalog import PRODUCTS
 from npuctl.plan.checks._contract import Checked, CheckedNode
-from npuctl.plan.checks._sizes import in_words
 from npuctl.plan.model import Finding, Replica
+from npuctl.plan.wording import size
 from npuctl.spec.models import Service
 
 _OLDEST_DOCKER = (18, 9)  # mind-cluster, environment dependencies
@@ -100,15 +100,15 @@ def _weights_present(
     path = service.model.path
     if path is None or node.facts.paths.get(path) != "absent":
         return
-    size, where = _largest_copy(path, checked)
+    needed, where = _largest_copy(path, checked)
     disk = _disk_of(node, f"model:{path}")
-    if disk is not None and size > disk.free_bytes:
+    if disk is not None and needed > disk.free_bytes:
         yield Finding(
             id="disk.weights",
             severity="error",
             node=node.name,
-            seen=f"{path} does not exist; {where} has {in_words(size)} of weights there,"
-            f" and {in_words(disk.free_bytes)} are free on the disk {disk.path} here",
+            seen=f"{path} does not exist; {where} has {size(needed)} of weights there,"
+            f" and {size(disk.free_bytes)} are free on the disk {disk.path} here",
             expected="the model's folder, or room for it",
             remedy=f"free space on {disk.path}, or mount a larger disk there; then copy the weights",
             service=replica.service,
@@ -120,7 +120,7 @@ def _weights_present(
         node=node.name,
         seen=f"{path} does not exist",
         expected="the model's folder",
-        remedy=f"copy the weights to this node: {where} has them, {in_words(size)}"
+        remedy=f"copy the weights to this node: {where} has them, {size(needed)}"
         if where
         else "copy the weights to this node",
         service=replica.service,
@@ -130,9 +130,7 @@ def _weights_present(
 def _largest_copy(path: str, checked: Checked) -> tuple[int, str]:
     """Size of the weights and who has them; 0 and "" when nobody has."""
     copies = [
-        (weights.bytes, node.name)
-        for node in checked.nodes
-        if node.survey and (weights := node.survey.weights.get(path)) and weights.exists
+        (weights.bytes, node.name) for node in checked.nodes if (weights := node.weights(path)) is not None
     ]
     return max(copies, default=(0, ""))
 
@@ -141,27 +139,19 @@ def _image_present(node: CheckedNode, replica: Replica, checked: Checked) -> Ite
     image = replica.container.image
     if node.facts.docker.error or image in node.facts.images:
         return
-    size = max(
-        (
-            copy.size_bytes
-            for other in checked.nodes
-            if other.survey
-            for copy in other.survey.images
-            if copy.reference == image
-        ),
-        default=0,
-    )
-    wanted = _ROOM_TO_PULL * size or _USUAL_IMAGE_BYTES
+    copies = (other.image(image) for other in checked.nodes)
+    unpacked_bytes = max((copy.size_bytes for copy in copies if copy), default=0)
+    wanted = _ROOM_TO_PULL * unpacked_bytes or _USUAL_IMAGE_BYTES
     disk = _disk_of(node, "docker")
     if disk is not None and disk.free_bytes < wanted:
-        unpacked = f", {in_words(size)} unpacked," if size else ""
+        unpacked = f", {size(unpacked_bytes)} unpacked," if unpacked_bytes else ""
         yield Finding(
             id="disk.image",
-            severity="error" if disk.free_bytes < size else "warning",
+            severity="error" if disk.free_bytes < unpacked_bytes else "warning",
             node=node.name,
-            seen=f"{image}{unpacked} is not on the node, and {in_words(disk.free_bytes)} are free on the disk"
+            seen=f"{image}{unpacked} is not on the node, and {size(disk.free_bytes)} are free on the disk"
             f" {disk.path} of Docker",
-            expected=f"the image, or {in_words(wanted)} free to bring it",
+            expected=f"the image, or {size(wanted)} free to bring it",
             remedy="docker system df shows what takes the space; docker image prune frees some;"
             " or move Docker's data-root to a larger disk",
             service=replica.service,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from npuctl import engines
 from npuctl.facts.survey import ShardFacts, WeightsFacts
 from npuctl.plan.checks._contract import Checked
+from npuctl.plan.checks._majority import most_frequent
 from npuctl.plan.model import Finding
+from npuctl.plan.wording import several
 from npuctl.spec.models import Service
 
 # What downloads leave when they are cut off: ModelScope's folder and suffix, Hugging Face's, browsers' and
@@ -21,7 +22,7 @@ _DECISIVE = ("*.json", "*.model", "*.txt", "*.jinja", "*.py", "*.tiktoken", "*.b
 _OF_OTHER_CHECKS = ("config.json", "generation_config.json")
 _GENERATION = "generation_config.json"
 _LFS_POINTER_BYTES = 1024
-_FEW = 3
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,8 @@ def _copies(checked: Checked, service: Service) -> list[_Copy]:
     """The folder of a service's model on the nodes where its replicas should run, where it was read."""
     found = []
     for node in checked.nodes:
-        if node.survey is None or not any(replica.service == service.name for replica in node.replicas):
-            continue
-        weights = node.survey.weights.get(service.model.path or "")
-        if weights is not None and weights.exists:
+        weights = node.weights(service.model.path)
+        if weights is not None and any(replica.service == service.name for replica in node.replicas):
             found.append(_Copy(node.name, service, weights))
     return found
 
@@ -84,7 +83,7 @@ def _headers_readable(copy: _Copy) -> Iterator[Finding]:
             id="weights.header",
             severity="error",
             node=copy.node,
-            seen=f"{_named(list(bad))}: no readable header ({shard.error}){pointer}",
+            seen=f"{several(list(bad), _MOST_NAMED)}: no readable header ({shard.error}){pointer}",
             expected="a safetensors header in front of the tensors",
             remedy=f"download {name} again, or copy it from a node where it is whole",
             service=copy.service.name,
@@ -125,7 +124,7 @@ def _index_complete(copy: _Copy) -> Iterator[Finding]:
             id="weights.index",
             severity="error",
             node=copy.node,
-            seen=f"{weights.path} lacks {_named(missing)}",
+            seen=f"{weights.path} lacks {several(missing, _MOST_NAMED)}",
             expected=f"the {len(weights.index_shards or [])} shards that the index names; {there} are there",
             remedy=f"download the missing shards to {copy.node}, or copy them from another node",
             service=copy.service.name,
@@ -139,7 +138,7 @@ def _no_partial_download(copy: _Copy) -> Iterator[Finding]:
             id="weights.partial",
             severity="warning",
             node=copy.node,
-            seen=f"{copy.weights.path} holds {_named(partial)}, left by a download that did not end",
+            seen=f"{copy.weights.path} holds {several(partial, _MOST_NAMED)}, left by a download that did not end",
             expected="no unfinished download",
             remedy="let the download end, or start it again; remove what is left when the weights are whole",
             service=copy.service.name,
@@ -177,7 +176,7 @@ def _copies_equal(copies: Sequence[_Copy]) -> Iterator[Finding]:
             id="weights.differ",
             severity="error",
             node=copies[position].node,
-            seen=f"{_named(names)} in {copies[position].weights.path}: not what {copies[other].node} has",
+            seen=f"{several(names, _MOST_NAMED)} in {copies[position].weights.path}: not what {copies[other].node} has",
             expected="the same files on every node of the service",
             remedy=f"compare sha256 sums with the model's page; copy the right files to {copies[position].node}",
             service=copies[position].service.name,
@@ -203,10 +202,8 @@ def _generation_equal(copies: Sequence[_Copy]) -> Iterator[Finding]:
 
 def _odd_ones(values: Mapping[int, str]) -> list[int]:
     """Places whose value is not the most frequent one; of two equally frequent the first counts as right."""
-    if len(set(values.values())) < 2:  # noqa: PLR2004  nothing to compare
-        return []
-    usual = Counter(values.values()).most_common(1)[0][0]
-    return [place for place, value in values.items() if value != usual]
+    usual = most_frequent(values.values())[:1]
+    return [place for place, value in values.items() if value not in usual]
 
 
 def _told(weights: WeightsFacts) -> dict[str, str]:
@@ -242,8 +239,3 @@ def _missing(weights: WeightsFacts) -> list[str]:
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
-    return ", ".join(names[:_FEW]) + more

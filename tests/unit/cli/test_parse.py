@@ -205,7 +205,7 @@ def test_a_refusal_has_a_hint(
     ("content", "words"),
     [
         (b"\x7fELF\x02\x01\x01\x00\xff\xfe", "not text in UTF-8"),
-        (b"\xff\xfe|\x00 \x00", "not text in UTF-8"),
+        (b"\xff\xfe|\x00 ", "not text in UTF-8"),
         (b"| 0\x00 |\n", "NUL"),
         (b"", "no output of npu-smi"),
         (b"x" * (16 * 1024 * 1024 + 1), "longer than"),
@@ -235,6 +235,34 @@ def test_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     code, out, err = call(capsys, "npu-smi", "-")
     assert (code, out) == (2, "")
     assert "cannot read standard input: " in err
+
+
+def test_what_powershell_saves_is_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (SAMPLES / "a2_idle.txt").read_text(encoding="utf-8").replace("\n", "\r\n")
+    for encoding in ("utf-16", "utf-16-be"):
+        content = ("\ufeff" if encoding == "utf-16-be" else "") + text
+        assert len(parsed(capsys, "npu-smi", written(tmp_path, content.encode(encoding)))["chips"]) == 8
+
+
+def test_texts_as_editors_save_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = {
+        "hccn_tool": "[root@node-1 ~]# hccn_tool -i 2 -link -g\nlink status: UP\n[root@node-1 ~]# ",
+        "hccn-conf": "# cat /etc/hccn.conf\naddress_0=10.1.2.3\nnetmask_0=255.255.255.0",
+        "install-info": "UserName=a\nUserGroup=a\nDriver_Install_Status=complete",
+        "lspci": "$ lspci -n -d 19e5:\nc1:00.0 1200: 19e5:d802 (rev 20)",
+    }
+    for kind, text in cases.items():
+        parsed(capsys, kind, written(tmp_path, text))
+    cut = {
+        "hccn_tool": "default gateway:10.1.2.1, Iface:eth1",
+        "hccn-conf": "address_0=10.1.2.3\nnetmask_0=255.255.255.0\ngateway_0=10.1.2.1",
+        "version-info": "ascendhal_version=7.35.23\nVersion=25.2.0",
+    }
+    for kind, text in cut.items():
+        code, out, err = call(capsys, kind, written(tmp_path, text))
+        assert (code, out) == (2, "")
+        assert "add the missing line end if the text is whole" in err
+        assert text.splitlines()[-1] in err
 
 
 def test_an_unknown_kind_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from npuctl.engines import vllm
 from npuctl.engines._contract import Seat, SpecProblem
-from npuctl.engines.vllm import ENGINE, FlagAnswer, flag_answer, vllm_versions
+from npuctl.engines._vllm_tables import FlagAnswer, flag_answer, vllm_versions
+from npuctl.engines.vllm import ENGINE
 from npuctl.hardware.catalog import A2, A3, ATLAS_310P, Product
 from tests.making import service
 

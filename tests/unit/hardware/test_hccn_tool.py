@@ -28,6 +28,7 @@ from npuctl.hardware.hccn_tool import (
     OpticalLane,
     Vnic,
     detect_query,
+    is_collected,
     parse_answer,
     split_collected,
     whole_lines,
@@ -135,6 +136,17 @@ def test_tls_of_several_chips_and_its_certificates() -> None:
     assert chip.certificates[0].subject == "/C=CN/O=Example/CN=node-5"
     assert chip.certificates[1].end == "Sun Mar  3 08:00:00 2024 GMT"
     assert hccn_tool.parse_tls(sample("tls_950.txt"))[0].device == 1
+
+
+def test_tls_of_drivers_that_say_less() -> None:
+    text = (
+        "dev_id:0, tls switch[0](0:disable, 1:enable), tls alarm time threshold[60]days\n"
+        "dev_id:0, [pub cert] info:\n\tissuer[/C=XX/O=Example/CN=CA]\n\tstart_time[Wed Feb 19 03:19:21 2020 GMT]\n"
+        "\tend_time[Sat Feb 16 03:19:21 2030 GMT]\n"
+    )
+    (chip,) = hccn_tool.parse_tls(text)
+    assert (chip.enabled, chip.preconfigured, chip.certificates[0].subject) == (False, None, None)
+    assert chip.certificates[0].end == "Sat Feb 16 03:19:21 2030 GMT"
 
 
 def test_link_and_its_history() -> None:
@@ -394,6 +406,11 @@ def test_what_is_broken_is_refused(query: str, text: str) -> None:
         ("tls_certificates.txt", "status[1]", "status[3]"),
         ("tls_loop_four_chips.txt", "dev_id:3", "dev_id:2"),
         ("lldp_a3.txt", "Ifname: 200GE2/0/17", "Local: 17"),
+        ("lldp_a3.txt", "\t120\nSystem Name TLV\n", "System Name TLV\n\t120\n"),
+        ("ping_ok.txt", "recv seq=1,time=0.061000ms\n", ""),
+        ("ping_ok.txt", "recv seq=1,time=0.061", "recv seq=1,time=0.O61"),
+        ("ping_lossy.txt", "recv time out seq=0\n", ""),
+        ("hccs_ping_lossy.txt", "msg fail!", "msg gone!"),
         ("route_a2.txt", "255.255.240.0   U ", "255.255.240.0 "),
         ("route_a2.txt", "10.60.0.0 ", "10.60.0 "),
     ],
@@ -410,6 +427,14 @@ def test_two_answers_in_one_text_are_refused() -> None:
         detect_query(sample("ip_a2.txt") + sample("gateway_a2.txt"))
     with pytest.raises(UnreadableError):
         parse_answer(sample("ping_ok.txt") * 2)
+
+
+def test_an_endless_line_takes_no_time() -> None:
+    calls = "hccn_tool -i 0 -x " * 100_000
+    for text in (calls, f"hccn_tool -i 0 -link -g\n{calls}"):
+        assert not is_collected(calls)
+        with pytest.raises(UnreadableError, match="characters"):
+            parse_answer(split_collected(text)[0].text if text != calls else text)
 
 
 def test_what_is_no_answer_is_refused() -> None:
@@ -434,10 +459,63 @@ def test_a_collected_file_is_taken_apart() -> None:
         split_collected(sample("ip_a2.txt"))
 
 
+def test_prompts_above_and_below_answers() -> None:
+    calls = (
+        "[root@node-1 ~]# hccn_tool -i 2 -link -g\nlink status: UP\n"
+        "[root@node-1 ~]# hccn_tool -i 3 -ip -g\nipaddr:10.1.2.3\nnetmask:255.255.0.0\n"
+        "[root@node-1 ~]# date\nMon Nov 16 10:00:01 2026\n[root@node-1 ~]#"
+    )
+    assert [(call.phy_id, parse_answer(call.text)[1]) for call in split_collected(whole_lines(calls))] == [
+        (2, "UP"),
+        (3, IpConfig("10.1.2.3", "255.255.0.0")),
+    ]
+    assert parse_answer("\x1b[01;31m\x1b[Klink\x1b[m\x1b[K status: UP\nroot@node-1:~# \n") == ("link", "UP")
+
+
+def test_a_collected_file_of_a_950() -> None:
+    text = (
+        "hccn_tool -g -vnic -i 0\nvnic link status: UP\nvnic ipaddr: 10.1.2.3\nvnic netmask: 255.255.255.0\n"
+        "hccn_tool -g -link -i 3 -u 0 -p 1\nlink status: DOWN\n"
+    )
+    answers = split_collected(text)
+    assert [(answer.phy_id, answer.query) for answer in answers] == [(0, "vnic"), (3, "link")]
+    assert parse_answer(answers[1].text) == ("link", "DOWN")
+
+
+def test_a_ping_of_which_the_figures_alone_are_left() -> None:
+    _, ping = parse_answer("3 packets transmitted, 2 received, 33.33% packet loss\n")
+    assert isinstance(ping, hccn_tool.Ping)
+    assert (ping.received, ping.unreachable, ping.timeouts) == (2, None, None)
+
+
 def test_a_text_whose_last_line_is_not_ended_can_be_refused() -> None:
     assert whole_lines("mtu:1500\n") == "mtu:1500\n"
-    with pytest.raises(UnreadableError, match="not ended"):
-        whole_lines("mtu:150")
+    for cut in (
+        "mtu:150",
+        "ipaddr:10.1.2.3\nnetmask:255.255.255.12",
+        "net health status: Succ",
+        "link status: D",
+    ):
+        with pytest.raises(UnreadableError, match="add the missing line end") as caught:
+            whole_lines(cut)
+        assert caught.value.line == cut.splitlines()[-1]
+        assert caught.value.line_number == len(cut.splitlines())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "link status: UP",
+        "link status: DOWN\n    \t",
+        "net health status: Receive timeout",
+        "ipaddr:10.1.2.3\nnetmask:255.255.255.128",
+        "3 packets transmitted, 3 received, 0.00% packet loss",
+        "Speed: 200000 Mb/s",
+        "mtu:1500\nroot@node-1:~# ",
+    ],
+)
+def test_a_last_line_that_no_cut_can_leave_is_whole(text: str) -> None:
+    assert whole_lines(text) == text
 
 
 @pytest.fixture

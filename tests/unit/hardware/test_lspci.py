@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from npuctl.hardware.device_nodes import parse_davinci_nodes
 from npuctl.hardware.lspci import PciDevice, npus, parse_lspci
 from npuctl.hardware.unreadable import UnreadableError
 
@@ -37,6 +36,13 @@ def test_names() -> None:
     devices = parse_lspci(PLAIN)
     assert [device.device_id for device in devices] == [None, "d802", "d802", "a12e"]
     assert [device.bus for device in npus(devices)] == ["1a:00.0", "1b:00.0"]
+
+
+def test_the_engines_of_a_kunpeng_are_accelerators_but_no_npus() -> None:
+    engine = "75:00.0 Processing accelerators: Huawei Technologies Co., Ltd. HiSilicon ZIP Engine (rev 21)\n"
+    devices = parse_lspci(f"\x1b[32m$\x1b[m lspci\n{engine}{PLAIN}")
+    assert devices[0] == PciDevice("75:00.0", None, None, accelerator=True)
+    assert npus(devices) == npus(parse_lspci(PLAIN))
 
 
 def test_names_and_numbers() -> None:
@@ -98,21 +104,3 @@ def test_details_and_line_ends_say_nothing() -> None:
 def test_what_is_broken_is_refused(text: str) -> None:
     with pytest.raises(UnreadableError):
         parse_lspci(text)
-
-
-def test_device_nodes() -> None:
-    assert parse_davinci_nodes("davinci0\ndavinci10\ndavinci2\ndavinci_manager\n") == (0, 2, 10)
-    assert parse_davinci_nodes("/dev/davinci1  /dev/davinci0 /dev/davinci_manager\n") == (0, 1)
-    assert parse_davinci_nodes("davinci_manager\ndevmm_svm\nhisi_hdc\n") == ()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "null\n", "davinci0\ndavinci0\n", "davinci1x\n", "davinci12345\n"),
-        "ls: cannot access '/dev/davinci*': No such file or directory\n",
-    ],
-)
-def test_what_is_no_listing_of_nodes_is_refused(text: str) -> None:
-    with pytest.raises(UnreadableError):
-        parse_davinci_nodes(text)

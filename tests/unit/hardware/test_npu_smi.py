@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,23 @@ def test_a_310p_has_devices_and_plain_memory() -> None:
     assert info.processes == (NpuProcess(320, 1, 88, "python3", 700),)
 
 
+@pytest.mark.parametrize(
+    ("name", "memory", "device"),
+    [
+        ("910a_before_hugepages", [(0, 32768), (31002, 32768)], None),
+        ("310_before_hugepages", [(5001, 8192)], 0),
+    ],
+)
+def test_old_drivers_do_not_say_huge_pages(
+    name: str, memory: list[tuple[int, int]], device: int | None
+) -> None:
+    info = parse_info(sample(name))
+    assert [(chip.memory_used_mb, chip.memory_total_mb) for chip in info.chips] == memory
+    assert {(chip.hugepages_used, chip.device) for chip in info.chips} == {(None, device)}
+    assert (info.chips[0].power_w, info.chips[0].temperature_c) in {(64.0, 55), (12.5, 57)}
+    assert info.version != info.driver_version
+
+
 def test_ddr_stands_before_hbm_and_is_not_taken_for_it() -> None:
     chip = parse_info(sample("910a_ddr_beside_hbm")).chips[0]
     assert (chip.memory_used_mb, chip.memory_total_mb) == (0, 32768)
@@ -133,6 +151,40 @@ def test_a_process_name_may_hold_a_bar() -> None:
     odd = "| 0       0                 | 7001          | a|b                      | 57000                   |"
     info = parse_info(sample("a2_container_gap_in_ids").replace(row, odd))
     assert info.processes[0] == NpuProcess(0, 0, 7001, "a|b", 57000)
+
+
+def test_a_bar_inside_a_number_of_a_process_is_not_a_name() -> None:
+    text = sample("a2_container_gap_in_ids")
+    for number, halves in (("| 7001  ", "| 70|01  "), (" | 57000 ", " | 57|000 ")):
+        with pytest.raises(NpuSmiParseError, match="cell too many"):
+            parse_info(text.replace(number, halves, 1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda text: text.replace("\n", "\n> "), id="quoted"),
+        pytest.param(lambda text: text.replace("-+-", "-|-"), id="borders-with-bars"),
+        pytest.param(lambda text: f"+ npu-smi info\n{text}+ date\nMon Nov 16\n", id="set-x"),
+        pytest.param(lambda text: f"NPU:\n{text}\nCANN:\npackage_name=Ascend-cann-toolkit\n", id="report"),
+        pytest.param(lambda text: f"{text}command terminated with exit code 0\n", id="kubectl-exec"),
+        pytest.param(
+            lambda text: "".join(f"2026-11-16T10:00:00.123456789Z {line}\n" for line in text.splitlines()),
+            id="kubectl-logs",
+        ),
+        pytest.param(lambda text: text.replace("OK", "\x1b[01;31m\x1b[KOK\x1b[m\x1b[K"), id="grep-colour"),
+        pytest.param(lambda text: text.replace("  ", " \u00a0"), id="blanks-of-a-web-page"),
+        pytest.param(lambda text: text[:-1], id="no-last-newline"),
+    ],
+)
+def test_what_people_do_to_a_table_changes_nothing(change: Callable[[str], str]) -> None:
+    text = sample("a2_idle")
+    assert parse_info(change(text)) == parse_info(text)
+
+
+def test_a_bus_id_that_was_masked_is_not_known() -> None:
+    chips = parse_info(sample("a2_idle").replace("0000:C2:", "0000:xx:")).chips
+    assert (chips[1].bus_id, chips[2].bus_id is None) == (None, False)
 
 
 def test_a_drivers_warning_above_the_table_is_passed_over() -> None:
@@ -175,6 +227,19 @@ def test_memory_in_bytes_is_read_while_no_process_is_listed() -> None:
         pytest.param(
             sample("a2_idle").replace("| Chip  ", "| Die   "), "unknown heading", id="unknown-heading"
         ),
+        pytest.param(
+            sample("a2_idle").replace("Memory-Usage(MB)", "Memory-Usage(GB)"), "unknown heading", id="unit"
+        ),
+        pytest.param(
+            sample("a2_idle").replace("Hugepages-Usage(page)", "HBM-Usage(MB)"),
+            "unknown heading",
+            id="column",
+        ),
+        pytest.param(sample("a2_idle").replace("| OK ", "| 0K ", 1), "health in '0K'", id="health"),
+        pytest.param(
+            sample("a2_idle").replace("| 7     910B3", "| 7 1   910B3"), "NPU and name", id="id-in-two"
+        ),
+        pytest.param(sample("a2_no_process_table") + "CANN:\n", "not a row", id="text-below-a-part"),
         pytest.param(sample("a2_idle").replace("| 7     910B3", "| 6     910B3"), "listed twice", id="twice"),
         pytest.param(sample("a2_idle").replace("in NPU 7", "in NPU 9"), "not in the table", id="unknown-npu"),
         pytest.param(sample("a2_idle") * 2, "second table", id="two-tables"),
@@ -196,6 +261,14 @@ def test_an_error_carries_the_line_and_its_number() -> None:
     assert caught.value.line_number == 11
     assert "34O1 / 65536" in caught.value.line
     assert str(caught.value).startswith("line 11: cannot read usage")
+
+
+def test_a_mapping_whose_wide_blanks_are_lost() -> None:
+    text = sample("mapping_a3")
+    narrow = "\n".join(" ".join(line.split()) for line in text.splitlines())
+    assert parse_mapping(narrow) == parse_mapping(text)
+    with pytest.raises(NpuSmiParseError, match="a number too many"):
+        parse_mapping(text.replace("Ascend910", "7 Ascend910", 1))
 
 
 def test_a_mapping_with_physical_ids_leaves_the_controller_out() -> None:

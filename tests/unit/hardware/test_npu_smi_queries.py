@@ -12,7 +12,6 @@ from npuctl.hardware.npu_smi_answer import parse_answer
 from npuctl.hardware.npu_smi_cards import (
     parse_board,
     parse_card_board,
-    parse_chip_board,
     parse_list,
     parse_super_pod,
     parse_topology,
@@ -28,6 +27,7 @@ from npuctl.hardware.npu_smi_queries import (
 )
 from npuctl.hardware.npu_smi_query_records import (
     CardGoneError,
+    ChipBoard,
     ChipCommon,
     ChipHealth,
     ChipMemory,
@@ -40,7 +40,7 @@ from npuctl.hardware.npu_smi_query_records import (
     Topology,
     Unsupported,
 )
-from npuctl.hardware.super_pod import SuperPodPlace, decode_sdid, encode_sdid
+from npuctl.hardware.super_pod import SuperPodPlace, decode_sdid
 
 TABLES = Path(__file__).parent / "samples"
 SAMPLES = TABLES / "queries"
@@ -99,16 +99,17 @@ def test_the_board_of_a_950_answers_for_its_chip_as_well() -> None:
 
 
 def test_the_board_of_a_chip() -> None:
-    chip = parse_chip_board(sample("board_chip_a2"))
+    chip = parse_board(sample("board_chip_a2"))
+    assert isinstance(chip, ChipBoard)
     assert (chip.npu, chip.chip, chip.chip_name, chip.firmware_version) == (3, 0, "910B3", "7.7.0.10.220")
     assert chip.die_ids["VDie ID"] == "AAAA0001 20B03704 4A10C8D4 14CC040A D2102003"
     assert chip.soc_version == "Ascend910B3"
-    assert parse_chip_board(sample("board_chip_a3")).soc_version == "Ascend910_9392"
+    chip = parse_board(sample("board_chip_a3"))
+    assert isinstance(chip, ChipBoard)
+    assert chip.soc_version == "Ascend910_9392"
 
 
-def test_a_card_is_not_taken_for_a_chip() -> None:
-    with pytest.raises(NpuSmiParseError, match="of a card"):
-        parse_chip_board(sample("board_card_a2"))
+def test_a_chip_is_not_taken_for_a_card() -> None:
     with pytest.raises(NpuSmiParseError, match="of a chip"):
         parse_card_board(sample("board_chip_a2"))
 
@@ -272,16 +273,12 @@ def test_the_place_in_a_super_pod() -> None:
     )
 
 
-def test_an_sdid_is_taken_apart_and_put_together() -> None:
+def test_an_sdid_is_taken_apart() -> None:
     place = SuperPodPlace(server=1023, npu=15, chip=3, die=65535)
-    assert encode_sdid(place) == 0xFFFFFFFF
     assert decode_sdid(0xFFFFFFFF) == place
     for wrong in (-1, 1 << 32):
         with pytest.raises(ValueError, match="SDID"):
             decode_sdid(wrong)
-    for wrong_place in (SuperPodPlace(1024, 0, 0, 0), SuperPodPlace(0, 0, 4, 0), SuperPodPlace(0, 0, 0, -1)):
-        with pytest.raises(ValueError, match="no SDID"):
-            encode_sdid(wrong_place)
 
 
 # -t proc-mem, current-fault-event, -h
@@ -304,6 +301,21 @@ def test_fault_events() -> None:
 
 def test_the_types_that_a_driver_knows() -> None:
     assert parse_types(sample("help")) == ("board", "usages", "mac-addr", "i2c_check", "spod-info", "topo")
+
+
+# The last line's end
+
+
+@pytest.mark.parametrize("name", ["health_ok", "spod_a3", "list_a3", "board_card_a2", "usages_a3"])
+def test_a_last_value_that_cannot_be_cut_needs_no_newline(name: str) -> None:
+    text = sample(name)
+    assert parse_answer(text.rstrip()) == parse_answer(text)
+
+
+def test_what_may_be_cut_says_what_to_do() -> None:
+    with pytest.raises(NpuSmiParseError, match="add the missing line end if the text is whole") as caught:
+        parse_answer(sample("usages_950").rstrip())
+    assert caught.value.line_number > 0
 
 
 # Refusals
@@ -433,8 +445,12 @@ def test_a_mapping_below_a_prompt_and_above_one() -> None:
     assert parse_mapping(
         f"[root@localhost ~]$ npu-smi info -m\n{text}[root@localhost ~]$ \n"
     ) == parse_mapping(text)
+    lines = text.splitlines()
+    assert len(parse_mapping("\n".join(lines[:3]))) == 2  # the name is whole: the other chip has it too
     with pytest.raises(NpuSmiParseError, match="may be cut"):
-        parse_mapping(text.split("Mcu")[0].rstrip()[:-1].rsplit("\n", 1)[0])
+        parse_mapping("\n".join(lines[:2]))
+    with pytest.raises(NpuSmiParseError, match="may be cut"):
+        parse_mapping("\n".join(lines[:3])[:-1])
 
 
 @pytest.mark.parametrize(

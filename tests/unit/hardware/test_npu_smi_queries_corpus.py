@@ -13,7 +13,6 @@ from npuctl.hardware.npu_smi_answer import parse_answer
 from npuctl.hardware.npu_smi_cards import (
     parse_board,
     parse_card_board,
-    parse_chip_board,
     parse_list,
     parse_super_pod,
     parse_topology,
@@ -27,7 +26,7 @@ from npuctl.hardware.npu_smi_queries import (
     parse_memory,
     parse_usages,
 )
-from npuctl.hardware.npu_smi_query_records import CardGoneError, ListedNpu, Topology, Unsupported
+from npuctl.hardware.npu_smi_query_records import CardGoneError, ChipBoard, ListedNpu, Topology, Unsupported
 from npuctl.hardware.super_pod import SuperPodPlace
 
 
@@ -73,7 +72,8 @@ def test_the_boards_of_cards(corpus: Path) -> None:
 
 
 def test_the_board_of_a_chip(corpus: Path) -> None:
-    chip = parse_chip_board((corpus / "npu/npu-smi-board-chip_910a.txt").read_text(encoding="utf-8"))
+    chip = parse_board((corpus / "npu/npu-smi-board-chip_910a.txt").read_text(encoding="utf-8"))
+    assert isinstance(chip, ChipBoard)
     assert (chip.chip_name, chip.firmware_version, chip.bus_id) == ("910A", "7.1.0.7.220", "0000:61:00.0")
     assert chip.die_ids == {
         "VDie ID": "42C711D4 20B03704 4A10C8D4 14CC040A D2102003",

@@ -55,7 +55,9 @@ class World:
         self.facts = after_apply(plan_of(self.spec, self.facts), self.facts)
         return self
 
-    def inspect(self, _inventory: Inventory, nodes: Sequence[str], *, survey: bool = False) -> ClusterFacts:
+    def inspect(
+        self, _inventory: Inventory, nodes: Sequence[str], *, survey: bool = False, **_more: Any
+    ) -> ClusterFacts:
         self.surveys += survey
         return ClusterFacts(
             nodes={name: found for name, found in self.facts.nodes.items() if name in nodes},

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from npuctl.engines import load
+from npuctl.engines._release_numbers import release_numbers
 from npuctl.hardware.catalog import PRODUCTS
 from npuctl.hardware.versions import release_key
-from npuctl.plan.compatibility import before, compatibility, on_line, release_numbers
+from npuctl.plan.compatibility import before, compatibility, on_line
 from tests.making import service
 
 KNOWN = compatibility()
@@ -170,6 +171,6 @@ def test_releases_are_ordered_by_their_numbers() -> None:
 def test_the_engine_tells_what_its_release_is_made_of() -> None:
     release = load("vllm").release(service(version="v0.11.0"))
     assert release is not None
-    assert (release.cann, release.torch, release.torch_npu) == ("8.3.RC2", "2.7.1", "2.7.1.post1")
-    assert (release.image, release.tag, release.engine) == ("ascend/vllm-ascend", "v0.11.0", "0.11.0")
+    assert (release.cann, release.torch_npu) == ("8.3.RC2", "2.7.1.post1")
+    assert (release.image, release.tag) == ("ascend/vllm-ascend", "v0.11.0")
     assert load("vllm").release(service(version="v0.11.9")) is None

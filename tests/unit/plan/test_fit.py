@@ -10,7 +10,7 @@ from npuctl.engines._contract import Seat
 from npuctl.engines.vllm import ENGINE
 from npuctl.facts.survey import ShardFacts, WeightsFacts
 from npuctl.hardware.catalog import PRODUCTS
-from npuctl.plan.fit import GIB, Fit, fit_line, fit_of
+from npuctl.plan.fit import Fit, fit_line, fit_of
 from npuctl.plan.model_shape import read_shape
 from tests.making import service
 from tests.unit.plan.model_configs import CONFIGS, PARAMETERS
@@ -24,6 +24,7 @@ CARDS = {
     "950": ("950", 86016),
 }
 BF16, W8A8 = 2.0, 1.03
+GIB = 2**30
 
 
 def weights(model: str, *, bytes_a_parameter: float = BF16, **changes: Any) -> WeightsFacts:

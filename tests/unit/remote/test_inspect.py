@@ -26,7 +26,13 @@ class Asked:
         self.clock = {"began": 104.0, "ended": 109.0}
 
     def __call__(
-        self, _inventory: object, program: Any, requests: dict[str, dict[str, Any]], *, seconds: float
+        self,
+        _inventory: object,
+        program: Any,
+        requests: dict[str, dict[str, Any]],
+        *,
+        seconds: float,
+        **_more: Any,
     ) -> Iterator[Answer]:
         self.modules = [name.rpartition(".")[2] for name, _source in program.modules]
         self.requests, self.seconds = requests, seconds

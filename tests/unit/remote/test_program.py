@@ -113,9 +113,7 @@ def test_what_nodes_answer_becomes_facts_in_order(monkeypatch: pytest.MonkeyPatc
     raw = {"hostname": "x", "replicas": [], "npu_smi": {"rc": 1, "stdout": "", "stderr": "no"}}
     asked: dict[str, Any] = {}
 
-    def ask(
-        _inventory: Inventory, _program: Program, requests: dict[str, Any], *, seconds: float
-    ) -> list[Answer]:
+    def ask(_inventory: Inventory, _program: Program, requests: dict[str, Any], **_more: Any) -> list[Answer]:
         asked.update(requests)
         return [Answer("c", error="off", hint="on"), Answer("a", data=raw), Answer("b", data=raw)]
 

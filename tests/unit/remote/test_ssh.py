@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from npuctl.errors import UsageError
+from npuctl.remote import ssh
 from npuctl.remote.inventory import Host, Inventory
 from npuctl.remote.program import Program
 from npuctl.remote.ssh import ask, command, explain, options
@@ -174,6 +175,16 @@ def test_nodes_are_asked_and_answer(inventory: Inventory) -> None:
     answers = {answer.node: answer for answer in ask(local(inventory, "a", "b"), ECHO, asked, seconds=20)}
     assert {name: answer.data["got"] for name, answer in answers.items()} == asked
     assert not any(answer.error for answer in answers.values())
+
+
+def test_who_is_waited_for_is_told(inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "_TELL_SECONDS", 0.05)
+    slow = Program("slow", (("slow", "import time\ndef collect(request):\n    time.sleep(request)\n"),))
+    told: list[str] = []
+    requests: dict[str, Any] = {"quick": 0, "slow": 0.6}
+    answers = list(ask(local(inventory, *requests), slow, requests, seconds=20, tell=told.append))
+    assert [answer.node for answer in answers] == ["quick", "slow"]
+    assert told[-1] == "1 of 2 answered; waiting for slow"
 
 
 def test_nobody_is_asked_nothing(inventory: Inventory) -> None:

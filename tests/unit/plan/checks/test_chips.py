@@ -290,7 +290,7 @@ def test_questions_without_an_answer_are_one_finding_a_node() -> None:
     (finding,) = findings(surveyed(survey={"unread": unread}))
     assert said([finding]) == [("npu.unread", "warning", None)]
     assert finding.seen == (
-        f"ecc of chip 0-2, 5: {failed}; board of card 3: npu-smi did not end within 20 s;"
+        f"ecc of chip 0-2,5: {failed}; board of card 3: npu-smi did not end within 20 s;"
         " PCI bus: lspci is not installed"
     )
 

@@ -74,7 +74,7 @@ def test_an_installation_that_did_not_end_is_said(changed: dict[str, str], seen:
 
 
 def test_the_record_of_an_older_driver_has_no_status() -> None:
-    old = {"driver_on_disk": "23.0.7", "driver_running": "23.0.7"}
+    old: dict[str, Any] = {"driver_on_disk": "23.0.7", "driver_running": "23.0.7"}
     assert findings(files=_FILES | {"install_status": ""}, **old) == []
 
 
@@ -89,7 +89,8 @@ def test_a_card_whose_driver_and_firmware_do_not_fit() -> None:
 
 
 def test_all_cards_whose_driver_and_firmware_do_not_fit_are_one_finding() -> None:
-    (finding,) = findings(cards=cards(**{f"c{npu}": {"compatibility": "NOK"} for npu in range(8)}))
+    every: dict[str, Any] = {f"c{npu}": {"compatibility": "NOK"} for npu in range(8)}
+    (finding,) = findings(cards=cards(**every))
     assert said([finding]) == [("driver.compatibility", "error", None)]
     assert "cards 0, 1, 2, 3, 4, 5, 6, 7" in finding.seen
 

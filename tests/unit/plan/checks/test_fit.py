@@ -30,7 +30,7 @@ def checked(
 ) -> Checked:
     """A cluster with one service of that model, all of its weights in one shard."""
     names = [f"node-{number}" for number in range(1, nodes + 1)]
-    own = {"model": {"id": "m", "path": PATH}, "hosts": names, "replicas": nodes}
+    own: dict[str, Any] = {"model": {"id": "m", "path": PATH}, "hosts": names, "replicas": nodes}
     spec = spec_of(service_data(**(own | service)))
     shard = ShardFacts(size_bytes=int(size * GB), tensor_bytes=int(size * GB))
     folder = {"path": PATH, "config": CONFIGS[model], "shards": {"m.safetensors": shard}} | (weights or {})

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from npuctl.facts.survey import HostFacts, Survey
-from npuctl.plan.checks._sizes import in_words
 from npuctl.plan.model import Finding
 from tests.making import GIB, after_apply, facts_of, host, node, plan_of, service_data, spec_of, weights
 
@@ -84,7 +83,7 @@ def test_a_name_that_does_not_resolve_is_said_with_the_reason() -> None:
 
 
 def test_a_firewall_names_the_ports_that_must_be_open() -> None:
-    two = {"topology": {"tensor_parallel": 2}, "replicas": 2}
+    two: dict[str, Any] = {"topology": {"tensor_parallel": 2}, "replicas": 2}
     (finding,) = findings(two, survey={"firewalls": ["firewalld"]})
     assert finding.expected == "TCP 8000-8001 open to the clients"
     spec = spec_of(service_data(**two)).model_copy(update={"npu_network": "required"})
@@ -190,11 +189,3 @@ def test_the_odd_clock_is_named(offsets: tuple[float | None, ...], odd: str, wor
 def test_what_a_slow_connection_leaves_open_is_not_held_against_a_clock() -> None:
     assert clock_findings(3.0, doubt=2.5) == []
     assert len(clock_findings(3.0, doubt=1.5)) == 1
-
-
-@pytest.mark.parametrize(
-    ("size", "words"),
-    [(0, "0 bytes"), (18, "18 bytes"), (2048, "2 KiB"), (1.5 * 2**30, "1.5 GiB"), (1.5 * 2**40, "1.5 TiB")],
-)
-def test_sizes_in_words(size: float, words: str) -> None:
-    assert in_words(size) == words

@@ -170,6 +170,13 @@ def test_a_line_of_hccn_conf_that_cannot_be_read_is_said_once_and_nothing_is_com
     assert "line 3" in found[0].seen
 
 
+def test_a_configuration_that_is_not_there_is_one_only_where_nodes_must_talk() -> None:
+    gone = {"configured_ports": [], "unread": {"/etc/hccn.conf": "No such file or directory"}}
+    nodes = (on_network(1), on_network(2, survey=gone))
+    assert said(judged(*nodes, says=all_ok)) == [("network.config", "error", "node-2", None)]
+    assert judged(*nodes, says=all_ok, required=False) == []
+
+
 def test_a_minority_is_named_card_by_card_and_a_tie_names_both_sides() -> None:
     two = on_network(2, c0={"tls_switch": 1}, c7={"tls_switch": 1})
     assert [finding.npu for finding in judged(on_network(1), two, says=all_ok)] == [0, 7]

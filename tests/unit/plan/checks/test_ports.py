@@ -12,9 +12,10 @@ from npuctl.facts.model import ListenerFacts
 from npuctl.facts.survey import Survey
 from npuctl.plan.checks import ports
 from npuctl.plan.model import Finding
+from npuctl.plan.wording import ranges
 from tests.making import after_apply, facts_of, host, node, plan_of, service_data, spec_of
 
-TWO_CHIPS = {"topology": {"tensor_parallel": 2}}
+TWO_CHIPS: dict[str, Any] = {"topology": {"tensor_parallel": 2}}
 RANGE, RESERVED = "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports"
 
 
@@ -123,7 +124,7 @@ def test_all_replicas_of_a_node_are_in_one_line() -> None:
 
 @given(st.sets(st.integers(1, 65535), max_size=40))
 def test_a_list_of_ports_reads_as_it_was_written(chosen: set[int]) -> None:
-    assert ports.ports_in(ports.spans(chosen)) == chosen
+    assert ports.ports_in(ranges(chosen)) == chosen
 
 
 @given(st.text())

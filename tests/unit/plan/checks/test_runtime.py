@@ -60,7 +60,7 @@ def test_an_old_docker(version: str, *, old: bool) -> None:
 
 
 def test_a_runtime_whose_program_is_gone() -> None:
-    there = {"docker_runtimes": {"ascend": "/opt/ascend-docker-runtime", "runc": "runc"}}
+    there: dict[str, Any] = {"docker_runtimes": {"ascend": "/opt/ascend-docker-runtime", "runc": "runc"}}
     (finding,) = findings(host(**there, missing_runtimes=["ascend"], docker_default_runtime="ascend"))
     assert said([finding]) == [("docker.runtime", "error")]
     assert finding.seen == "the default runtime ascend is /opt/ascend-docker-runtime, which is not there"

@@ -12,6 +12,7 @@ from npuctl.facts.survey import CardFacts, DriverFiles, ImageFacts, Survey
 from npuctl.plan.build import product_of
 from npuctl.plan.checks import versions
 from npuctl.plan.checks._contract import Checked, CheckedNode
+from npuctl.plan.checks.versions import _stack, driver_cann
 from npuctl.plan.compatibility import OfficialImages, compatibility
 from npuctl.plan.model import Finding
 from tests.making import facts_of, node, plan_of, service_data, spec_of
@@ -142,7 +143,8 @@ def test_an_image_that_was_built_anew_is_refused_only_when_both_builds_are() -> 
 def test_of_two_builds_one_that_works_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     also = OfficialImages(releases=("v0.17.0rc1",), source="a test", cann=("9.1.0",))
     known = replace(compatibility(), images=(also,))
-    monkeypatch.setattr(versions, "compatibility", lambda: known)
+    for module in (_stack, driver_cann):
+        monkeypatch.setattr(module, "compatibility", lambda: known)
     spec = {"image": None, "version": "v0.17.0rc1"}
     assert told(spec, driver_running="25.0.rc1", survey=None) == []  # refused with 9.1.0 only
     assert ids(told(spec, driver_running="24.1.0", survey=None)) == [("version.driver_cann", "error")]

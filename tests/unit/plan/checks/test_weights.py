@@ -40,11 +40,8 @@ def folder(**changes: Any) -> dict[str, Any]:
 def found(*folders: dict[str, Any], **service: Any) -> list[Finding]:
     """What is said of these copies, the first on node-1."""
     names = [f"node-{number}" for number in range(1, len(folders) + 1)]
-    spec = spec_of(
-        service_data(
-            **({"model": {"id": "m", "path": PATH}, "hosts": names, "replicas": len(names)} | service)
-        )
-    )
+    own: dict[str, Any] = {"model": {"id": "m", "path": PATH}, "hosts": names, "replicas": len(names)}
+    spec = spec_of(service_data(**(own | service)))
     facts = {
         name: node(
             paths={PATH: "directory"},
@@ -73,7 +70,7 @@ def without(name: str) -> dict[str, Any]:
 
 
 def with_second(**changes: Any) -> dict[str, Any]:
-    return folder()["shards"] | {SECOND: shard(header_sha256="bb", **changes)}
+    return {**folder()["shards"], SECOND: shard(header_sha256="bb", **changes)}
 
 
 def test_whole_and_equal_copies_have_nothing_to_say() -> None:
