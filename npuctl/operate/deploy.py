@@ -14,7 +14,7 @@ from npuctl.operate.progress import Emit, Notice
 from npuctl.operate.record import Change, recorded
 from npuctl.operate.thorough import look_closer
 from npuctl.plan.build import find_service
-from npuctl.plan.describe import describe_findings
+from npuctl.plan.describe import count_findings, describe_findings
 from npuctl.plan.model import Finding, Step
 from npuctl.plan.waves import sparing_services, split_waves
 from npuctl.remote.inventory import state_folder
@@ -96,7 +96,7 @@ def _apply(
         if verb == "deploy" and view.plan.changes:
             view = look_closer(view, emit)
         chosen, left_out = _choose(verb, view, service)
-        _refuse(view, service)
+        _refuse(view, service, emit)
         settled = () if dry_run else _settle(view, service, emit)
         if not chosen:
             return Applied(view, (), health=settled, left_out=left_out, dry_run=dry_run)
@@ -183,11 +183,18 @@ def _choose(verb: str, view: View, service: str | None) -> tuple[tuple[Step, ...
     return chosen, tuple(rest)
 
 
-def _refuse(view: View, service: str | None) -> None:
-    """Refuse on every error of the nodes, and of the service that is meant (all of them without one)."""
+def _refuse(view: View, service: str | None, emit: Emit) -> None:
+    """Refuse on every error of the nodes, and of the service that is meant (all of them without one).
+
+    What does not refuse is told: waived errors with their reasons, warnings as a number.
+    """
     errors = [finding for finding in view.plan.errors if service is None or finding.service in {"", service}]
     if errors:
         raise FindingsError(errors)
+    for line in describe_findings(finding for finding in view.plan.findings if finding.waived):
+        emit(Notice("check", line.strip()))
+    if view.plan.findings:
+        emit(Notice("check", f"{count_findings(view.plan.findings)}; npuctl check shows them"))
 
 
 def _verify(view: View, chosen: Sequence[Step], outcome: Outcome, emit: Emit) -> tuple[ReplicaHealth, ...]:

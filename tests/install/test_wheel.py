@@ -48,6 +48,14 @@ def test_it_plans_from_recorded_facts_in_another_folder(installed: Path, tmp_pat
     assert len(json.loads(done.stdout)["steps"]) == 4
 
 
+def test_it_explains_checks_and_reads_outputs_in_another_folder(installed: Path, tmp_path: Path) -> None:
+    done = call(installed, tmp_path, "check", "--explain", "network.tls")
+    assert "hccn_tool -i N -tls -g" in done.stdout, done.stderr
+    sample = REPOSITORY / "tests" / "unit" / "hardware" / "samples" / "a2_idle.txt"
+    done = call(installed, tmp_path, "parse", "npu-smi", str(sample))
+    assert len(json.loads(done.stdout)["chips"]) == 8, done.stderr
+
+
 @pytest.fixture
 def sandbox(installed: Path, tmp_path: Path) -> Iterator[Path]:
     """The inventory of a sandbox of one node that the installed npuctl made."""
@@ -63,6 +71,6 @@ def sandbox(installed: Path, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.cluster
 def test_it_deploys_and_tears_down_in_another_folder(installed: Path, sandbox: Path) -> None:
-    for verb in (["deploy"], ["health"], ["stop"], ["teardown", "--yes"]):
+    for verb in (["inspect"], ["check"], ["deploy"], ["health"], ["stop"], ["teardown", "--yes"]):
         done = call(installed, sandbox.parent, verb[0], str(sandbox), *verb[1:])
         assert done.returncode == 0, f"{verb}: {done.stdout}{done.stderr}"

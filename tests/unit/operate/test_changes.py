@@ -19,7 +19,7 @@ from npuctl.operate import look as looking
 from npuctl.operate import record, thorough
 from npuctl.operate import stop as stopping
 from npuctl.operate.deploy import Applied, deploy, start
-from npuctl.operate.progress import Progress
+from npuctl.operate.progress import Notice, Progress
 from npuctl.operate.stop import Stopped, stop, teardown
 from npuctl.plan.proof import Evidence
 from npuctl.remote.inspect import Inspection
@@ -198,6 +198,9 @@ def test_a_waived_finding_does_not_refuse(make: Make) -> None:
     waiver = Waiver(check="driver.compatibility", reason="the vendor says that it is fine")
     world.spec = world.spec.model_copy(update={"waivers": [waiver]})
     assert deploy(world.folder, world.told.append).exit_code == 0
+    told = [notice.text for notice in world.told if isinstance(notice, Notice) and notice.stage == "check"]
+    assert told[1] == "waived: the vendor says that it is fine"
+    assert told[-1] == "0 errors, 0 warnings, 1 waived; npuctl check shows them"
 
 
 def changed(make: Make) -> World:
