@@ -124,7 +124,10 @@ def _heading(fields: Sequence[Field]) -> tuple[_Heading, list[Field]]:
 def _chip_id(field: Field) -> int | None:
     # The last line of an answer; without its newline it is believed where the count proves it.
     if field.source.ended:
-        return integer_of(field)
+        chip = integer_of(field)
+        if chip is None:
+            raise field.error("a chip without its number")
+        return chip
     return (
         int(field.value)
         if field.value.isascii() and field.value.isdigit() and len(field.value) == 1

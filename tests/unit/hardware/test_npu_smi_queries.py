@@ -552,3 +552,9 @@ def test_keys_that_nobody_knows_are_left_out() -> None:
         "\tHBM Capacity", "\tSomething New(%)               : a lot\n\tHBM Capacity"
     )
     assert parse_usages(text) == parse_usages(sample("usages_a3"))
+
+
+@pytest.mark.parametrize("parse", [parse_common, parse_usages, parse_memory])
+def test_a_chip_without_its_number_is_refused(parse: Callable[[str], object]) -> None:
+    with pytest.raises(NpuSmiParseError):
+        parse("Chip ID : NA\nChip ID : 0\n")
