@@ -20,6 +20,7 @@ _TEXT: dict[str, dict[str, str]] = {
             " ({cores} cores), so that its cores do the work of all nodes too. {date}, `python -m benchmarks.look`,"
             " load average at the start {load_before}. No connection is open before the first round. Memory is that"
             " of npuctl, its SSH clients and the kept connections together, at the fullest moment."
+            " The nodes' NPU tools answer from what the simulator said in an unmeasured round before."
         ),
         "probes": "In each check {count} probes between the NPUs{sampled}; {ok} came back whole.",
         "sampled": ", a sample of {pairs} pairs",
@@ -40,7 +41,7 @@ _TEXT: dict[str, dict[str, str]] = {
         "scene": (
             "模拟 NPU：{nodes} 个轻量节点，每个 8 个 NPU，都是控制机（{cores} 核）上的容器，因此所有节点的工作也由这些核心完成。"
             "{date}，`python -m benchmarks.look`，开始时负载 {load_before}。第一轮之前没有打开任何连接。内存为 npuctl、其 SSH "
-            "客户端和保留的连接合计的峰值。"
+            "客户端和保留的连接合计的峰值。节点上的 NPU 工具用之前一轮（不计时）里模拟器给出的答案作答。"
         ),
         "probes": "每次 check 在 NPU 之间探测 {count} 次{sampled}；{ok} 次完整返回。",
         "sampled": "（从 {pairs} 对中抽样）",
