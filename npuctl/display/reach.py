@@ -49,6 +49,9 @@ def reach_result(reach: Reach) -> dict[str, Any]:
 def _lines(reach: Reach, *, whole: bool) -> Iterator[str]:
     if not reach.asked and not reach.skipped:
         return
+    if not reach.ports:
+        yield f"NPU network: nothing to probe: {'; '.join(dict.fromkeys(reach.skipped.values()))}"
+        return
     yield _totals(reach)
     yield from (f"  {node} took no part: {why}" for node, why in reach.skipped.items())
     if reach.asked and (whole or reach.ok < reach.asked):

@@ -90,3 +90,9 @@ def test_as_data_every_lost_probe_is_there_and_what_it_points_at() -> None:
         {"kind": "card", "nodes": ["node-2"], "npu": 3, "to_lost": 24, "to_asked": 24}
         | {"from_lost": 24, "from_asked": 24}
     ]
+
+
+def test_where_no_npu_has_a_network_it_is_said_once() -> None:
+    facts = network_of(node("310p"), node("310p"))
+    text = reach_text(reach_of(facts, lambda _source, _peer: "ok"))
+    assert text == "NPU network: nothing to probe: its ports were not read"
