@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from npuctl.engines._arguments import argument, readable_count
 from npuctl.engines._contract import MemoryWish, Seat
 from npuctl.engines._release_numbers import release_numbers
@@ -25,6 +23,8 @@ _LEAST_OVERHEAD_BYTES = int(0.35 * 2**30)
 _ACTIVATION_BYTES = 2**30
 _HCCL_BUFFER_MB = 200
 _GROUPS_DENSE, _GROUPS_SPREAD = 2, 4
+# No setting that is meant is larger (GiB, shares); what is larger would not survive arithmetic.
+_MOST = 2.0**40
 
 
 def memory(service: Service, seat: Seat) -> MemoryWish:
@@ -68,7 +68,7 @@ def _number(value: object) -> float | None:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= _MOST else None  # not a number is not below it either
 
 
 def _share(value: object) -> float | None:

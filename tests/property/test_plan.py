@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from npuctl.display.facts import facts_text
@@ -148,13 +148,13 @@ def test_free_chips_are_healthy_and_not_held(own: list[dict[str, Any]], facts: C
         assert replica.service in written or not set(replica.chips) & (held | alarm)
 
 
+# Most clusters that are made up have an error; what is left is enough to see a replica move.
 @given(services(), services(first=5), nodes(), st.randoms())
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.filter_too_much])
 def test_a_running_replica_never_moves_when_services_come(
     own: list[dict[str, Any]], more: list[dict[str, Any]], facts: ClusterFacts, random: Any
 ) -> None:
-    more = [entry for entry in more if "chips" not in entry]
-    assume(more)
+    more = [{key: value for key, value in entry.items() if key != "chips"} for entry in more]
     _spec, before = made(own, facts)
     assume(not before.errors)
     together = [*own, *more]

@@ -314,3 +314,10 @@ def test_a_strange_configuration_is_no_error(config: dict[str, Any]) -> None:
 def test_a_multimodal_model_is_read_one_level_down() -> None:
     nested = read_shape({"text_config": CONFIGS["Qwen3-8B"], "vision_config": {"num_hidden_layers": 99}})
     assert nested == read_shape(CONFIGS["Qwen3-8B"])
+
+
+def test_a_setting_beyond_all_measure_counts_as_not_written() -> None:
+    plain, beyond = (
+        fit("Qwen3-14B", "910B4 32 GB", max_model_len=4096, cpu_offload_gb=size) for size in (0, 1e299)
+    )
+    assert beyond == plain
