@@ -168,3 +168,9 @@ def test_a_reach_survives_its_file() -> None:
     reach = read_reach(plan, {"node-1": NodeAnswer({"0": [{"text": LOST}]})}, seconds=1)
     facts = facts_of(node_1=on_network(1)).model_copy(update={"reach": reach})
     assert type(facts).model_validate_json(facts.model_dump_json(by_alias=True)).reach == reach
+
+
+def test_a_probe_that_sent_nothing_proves_nothing() -> None:
+    nothing = "device 0 PING 10.20.2.11\n0 packets transmitted, 0 received, 0.00% packet loss\n"
+    reach = read_reach(cluster(2), {"node-1": NodeAnswer({"0": [{"text": nothing}]})}, seconds=1)
+    assert (reach.probes[0].outcome, reach.ok) == ("unread", 0)
