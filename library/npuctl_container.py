@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """One container of ours: started, stopped or absent; idempotent by the hash that the plan gave it."""
 
-import json
 import os
 
 from ansible.module_utils import npuctl_docker as docker
+from ansible.module_utils import npuctl_pull as pull
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -21,6 +21,8 @@ options:
   spec: {description: The planned container; needed for C(state=started)., type: dict}
   directory: {description: The replica's folder; needed for C(state=started) and C(state=absent)., type: path}
   recreate: {description: Make it anew even if it is as planned., type: bool, default: false}
+  pull_from: {description: Name that the image is pulled by where that is not its own., type: str, default: ""}
+  registry: {description: Registry of that name., type: str, default: ""}
   stop_grace_seconds: {description: Time between SIGTERM and SIGKILL., type: int, default: 30}
 author: npuctl
 """
@@ -32,7 +34,7 @@ RETURN = r"""
 done: {description: What was done, in words., returned: always, type: list, elements: str}
 """
 
-PULL_SECONDS = 7200  # an image of 10 to 20 GB over a slow mirror
+PULL_SECONDS = 14400  # an image of 10 to 20 GB over a slow mirror
 ANSWER_SECONDS = 30
 MADE_FILE = "made-folders"  # in the replica's folder: cache folders that were not there before
 
@@ -45,6 +47,11 @@ class Container:
         self.cluster = params["cluster"]
         self.spec = params["spec"]
         self.recreate = params["recreate"]
+        about = {
+            "reference": params["spec"]["image"] if params["spec"] else "",
+            "source": params["pull_from"],
+        }
+        self.image = pull.complete(about, registry=params["registry"])
         self.grace = params["stop_grace_seconds"]
         self.made = os.path.join(params["directory"] or "", MADE_FILE)
         self.check_mode = check_mode
@@ -82,7 +89,7 @@ class Container:
                 "POST",
                 "/containers/create",
                 query={"name": self.name},
-                body=create_body(self.spec),
+                body=create_body(self.spec, pull.name_there(self.image)),
             )
             self.act("started", "POST", f"/containers/{self.name}/start")
             return
@@ -117,16 +124,16 @@ class Container:
                     os.rmdir(folder)
 
     def pull_if_absent(self):
-        """Pull the image when the node does not have it."""
-        image = self.spec["image"]
-        try:
-            docker.call("GET", f"/images/{image}/json")
-        except docker.DockerError as error:
-            if error.status != 404:
-                raise
-            self.done.append(f"pulled {image}")
-            if not self.check_mode:
-                pull(image)
+        """Pull the image when the node does not have it; a pull that was begun for it is waited for."""
+        if self.check_mode:
+            self.done += [] if pull.is_as_wanted(self.image) else ["pulled " + self.image["reference"]]
+            return
+        if not pull.is_begun(self.image) and not pull.is_as_wanted(self.image):
+            pull.begin([self.image], [])
+        found = pull.wait([self.image], PULL_SECONDS)
+        if found["failed"] or found["progress"]:
+            raise docker.DockerError("; ".join(found["failed"] or found["progress"]))
+        self.done += found["done"]
 
     def stop(self):
         """SIGTERM, grace, SIGKILL; and no restart when the engine or the node starts again."""
@@ -161,10 +168,10 @@ class Container:
         self.remove_empty_caches()
 
 
-def create_body(spec):
-    """The plan's container in the words of the Docker Engine API."""
+def create_body(spec, image=None):
+    """The plan's container in the words of the Docker Engine API; `image`: its name here, where that is another."""
     return {
-        "Image": spec["image"],
+        "Image": image or spec["image"],
         "Cmd": spec["argv"],
         "Env": [f"{name}={value}" for name, value in sorted(spec["env"].items())],
         "Labels": spec["labels"],
@@ -194,22 +201,6 @@ def create_body(spec):
     }
 
 
-def pull(image):
-    """Pull an image; the engine reports a failure inside a successful answer's stream."""
-    query = {"fromImage": image}
-    if "@" not in image and ":" not in image.rsplit("/", 1)[-1]:
-        query["tag"] = "latest"
-    try:
-        raw = docker.call("POST", "/images/create", query=query, timeout=PULL_SECONDS)
-    except docker.DockerError as error:
-        raise docker.DockerError(f"cannot pull {image}: {error}") from error
-    lines = raw.decode("utf-8", "replace").splitlines() if isinstance(raw, bytes) else [json.dumps(raw)]
-    for line in lines:
-        message = json.loads(line) if line.strip() else {}
-        if "error" in message:
-            raise docker.DockerError("cannot pull {}: {}".format(image, message["error"]))
-
-
 def main():
     """Run as an Ansible module."""
     module = AnsibleModule(
@@ -220,6 +211,8 @@ def main():
             "spec": {"type": "dict"},
             "directory": {"type": "path"},
             "recreate": {"type": "bool", "default": False},
+            "pull_from": {"type": "str", "default": ""},
+            "registry": {"type": "str", "default": ""},
             "stop_grace_seconds": {"type": "int", "default": 30},
         },
         required_if=[("state", "started", ["spec", "directory"]), ("state", "absent", ["directory"])],

@@ -42,6 +42,9 @@ options:
       (references), engines (names), packages (whose versions in images are wanted) and second_opinion (whether
       other tools on the node are asked).
     type: dict
+  setup:
+    description: How the machine is set up; a dictionary of what to look at (module_utils/npuctl_setup.py).
+    type: dict
 author: npuctl
 """
 EXAMPLES = r"""
@@ -60,12 +63,13 @@ VERSION_INFO = "/usr/local/Ascend/driver/version.info"
 
 
 def collect(request):
-    """Read the node; `request` has cluster and root, and may have paths, replicas and survey."""
+    """Read the node; `request` has cluster and root, and may have paths, replicas, survey and setup."""
     began = time.time()
-    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
         replicas = pool.submit(probe.observe_all, request.get("replicas") or [])
         smi = pool.submit(command.run, ["npu-smi", "info"], NPU_SMI_SECONDS)
         survey = pool.submit(read_survey, request, smi) if request.get("survey") is not None else None
+        setup = pool.submit(read_setup, request["setup"]) if request.get("setup") is not None else None
         engine = pool.submit(read_docker, request["cluster"])
         processes = pool.submit(read_processes)
         facts = read_host()
@@ -78,6 +82,7 @@ def collect(request):
         facts.update(processes.result())
         facts["replicas"] = replicas.result()
         facts["survey"] = survey.result() if survey else None
+        facts["setup"] = setup.result() if setup else None
     facts["clock"] = {"began": began, "ended": time.time()}
     return facts
 
@@ -87,6 +92,13 @@ def read_survey(request, smi):
     from ansible.module_utils import npuctl_survey as survey
 
     return survey.collect(request, smi)
+
+
+def read_setup(wanted):
+    """The provisioning look; carried to the node with a whole program only."""
+    from ansible.module_utils import npuctl_setup as setup
+
+    return setup.collect(wanted)
 
 
 def read_host():
@@ -187,7 +199,8 @@ def read_docker(cluster):
     try:
         answer["docker"]["version"] = docker.call("GET", "/version", timeout=10)["Version"]
         for image in docker.call("GET", "/images/json", timeout=30):
-            answer["images"] += [tag for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"]
+            names = [*(image.get("RepoTags") or []), *(image.get("RepoDigests") or [])]
+            answer["images"] += [name for name in names if not name.startswith("<none>")]
         for entry in docker.call("GET", "/containers/json", {"all": 1}, timeout=30):
             name = entry["Names"][0].lstrip("/")
             answer["container_names"][entry["Id"]] = name
@@ -280,6 +293,7 @@ def main():
             "paths": {"type": "list", "elements": "str", "default": []},
             "replicas": {"type": "list", "elements": "dict", "default": [], "no_log": True},
             "survey": {"type": "dict"},
+            "setup": {"type": "dict"},
         },
         supports_check_mode=True,
     )

@@ -20,6 +20,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # What library/module_utils holds, each after those that it imports.
 UTILITIES = (
     "npuctl_docker",
+    "npuctl_pull",
     "npuctl_probe",
     "npuctl_command",
     "npuctl_files",
@@ -27,8 +28,13 @@ UTILITIES = (
     "npuctl_host",
     "npuctl_images",
     "npuctl_weights",
+    "npuctl_store",
+    "npuctl_hub",
+    "npuctl_relay",
     "npuctl_second_opinion",
     "npuctl_survey",
+    "npuctl_hccn_tool",
+    "npuctl_run_package",
 )
 NPUSIM = REPOSITORY / "sandbox" / "node" / "npusim"
 

@@ -29,46 +29,7 @@ TRANSLATIONS = ROOT / "tools" / "docs_zh.json"
 LANGUAGES = ("en", "zh")
 
 # One example a key of the spec, as a person would write it.
-_EXAMPLES = {
-    "ClusterSpec.name": "prod",
-    "ClusterSpec.services": "[…]",
-    "ClusterSpec.npu_network": "required",
-    "ClusterSpec.waivers": "[{check: network.link, reason: these servers have no cables}]",
-    "Waiver.check": "network.link",
-    "Waiver.reason": "these servers have no cables",
-    "Waiver.nodes": "[node-3]",
-    "Waiver.npus": "[0, 1]",
-    "Service.name": "chat",
-    "Service.engine": "vllm",
-    "Service.version": "v0.18.0",
-    "Service.image": "m.daocloud.io/quay.io/ascend/vllm-ascend:v0.18.0-a3",
-    "Service.model": "{id: Qwen/Qwen3-32B, path: /data/models/Qwen3-32B}",
-    "Service.hosts": "serving",
-    "Service.replicas": "2",
-    "Service.topology": "{tensor_parallel: 4}",
-    "Service.chips": "[0, 1, 2, 3]",
-    "Service.port": "8000",
-    "Service.args": "{max-model-len: 32768}",
-    "Service.env": "{HCCL_BUFFSIZE: 1024}",
-    "Service.api_key": "{secret: chat_api_key}",
-    "Service.secret_env": "{HF_TOKEN: {secret: hf_token}}",
-    "Service.mounts": '["/data/lora:/data/lora:ro"]',
-    "Service.cache": "/mnt/cache",
-    "Service.shm_gib": "64",
-    "Service.ready_within_seconds": "3600",
-    "Service.token_within_seconds": "60",
-    "Service.stop_grace_seconds": "60",
-    "Model.id": "Qwen/Qwen3-32B",
-    "Model.path": "/data/models/Qwen3-32B",
-    "Model.source": "modelscope",
-    "Topology.tensor_parallel": "8",
-    "Topology.pipeline_parallel": "1",
-    "Topology.data_parallel": "2",
-    "Topology.nodes_per_replica": "1",
-    "Topology.expert_parallel": "true",
-    "SecretRef.secret": "chat_api_key",
-}
-_KINDS = ("ClusterSpec", "Service", "Model", "Topology", "SecretRef", "Waiver")
+_SPEC_PAGES: dict[str, Any] = yaml.safe_load((ROOT / "tools/spec_pages.yaml").read_text(encoding="utf-8"))
 
 Page = tuple[str, list[str]]
 
@@ -143,8 +104,9 @@ def spec_page(language: str) -> Page:
     """docs/reference/spec.md, from the JSON Schema."""
     definitions = cluster_schema()["$defs"]
     keys = {f"{kind}.{key}" for kind in definitions for key in definitions[kind].get("properties", {})}
-    if keys != set(_EXAMPLES) or set(definitions) - {"JsonValue"} != set(_KINDS):
-        raise SystemExit(f"tools/generate_docs.py: mend _EXAMPLES, _KINDS: {sorted(keys ^ set(_EXAMPLES))}")
+    known = {f"{kind}.{key}" for kind, page in _SPEC_PAGES.items() for key in page["examples"]}
+    if keys != known or set(definitions) - {"JsonValue"} != set(_SPEC_PAGES):
+        raise SystemExit(f"tools/spec_pages.yaml does not fit npuctl/spec: {sorted(keys ^ known)}")
     lines = [
         _translate(
             language,
@@ -154,27 +116,10 @@ def spec_page(language: str) -> Page:
         "",
     ]
     heads = ["key", "type", "default", "meaning", "example"]
-    for kind in _KINDS:
-        lines += [f"## {_translate(language, _SPEC_TITLES[kind])}", ""]
+    for kind, page in _SPEC_PAGES.items():
+        lines += [f"## {_translate(language, page['title'])}", ""]
         lines += _table(language, heads, _spec_rows(language, kind, definitions))
     return _translate(language, "cluster.yml"), lines
-
-
-_SPEC_TITLES = {
-    "ClusterSpec": "npuctl_cluster: the cluster",
-    "Service": "services: a service",
-    "Model": "model: the weights",
-    "Topology": "topology: how a replica spreads over chips",
-    "SecretRef": "api_key, secret_env: a value from the vault",
-    "Waiver": "waivers: a check that may fail here",
-}
-_TYPE_NAMES = {
-    "Service": "service",
-    "Model": "model",
-    "Topology": "topology",
-    "SecretRef": "secret",
-    "Waiver": "waiver",
-}
 
 
 def _spec_rows(language: str, kind: str, definitions: Mapping[str, Any]) -> list[list[str]]:
@@ -186,7 +131,7 @@ def _spec_rows(language: str, kind: str, definitions: Mapping[str, Any]) -> list
             _type(language, schema),
             _translate(language, "**required**") if key in required else _default(language, schema),
             _translate(language, schema.get("description") or _described(schema, definitions)),
-            _code(_EXAMPLES[f"{kind}.{key}"]),
+            _code(_SPEC_PAGES[kind]["examples"][key]),
         ]
         for key, schema in definition["properties"].items()
     ]
@@ -210,7 +155,7 @@ _TYPE_WORDS = {
 
 def _type(language: str, schema: Mapping[str, Any]) -> str:
     if "$ref" in schema:
-        return _translate(language, _TYPE_NAMES[schema["$ref"].rpartition("/")[2]])
+        return _translate(language, _SPEC_PAGES[schema["$ref"].rpartition("/")[2]]["type"])
     if "anyOf" in schema:
         words = [_type(language, part) for part in schema["anyOf"] if part.get("type") != "null"]
         return _translate(language, " or ").join(dict.fromkeys(words))

@@ -53,6 +53,13 @@ sys.exit(main())' > /dev/null 2>&1 &
 exec /usr/sbin/sshd -D -e
 """
 
+_START_BARE = """
+set -e
+mkdir -p /run/sshd /root/.ssh /data/models
+ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
+exec /usr/sbin/sshd -D -e
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class LightNode:
@@ -77,15 +84,15 @@ class LightNode:
 
 
 @contextmanager
-def light_nodes(count: int, folder: Path) -> Iterator[list[LightNode]]:
-    """That many nodes and an inventory for them in `folder`; gone at the end."""
+def light_nodes(count: int, folder: Path, *, npus: bool = True) -> Iterator[list[LightNode]]:
+    """That many nodes and an inventory for them in `folder`; gone at the end. Without `npus`, SSH and Python alone."""
     nodes = [LightNode(index) for index in range(1, count + 1)]
     remove()
     image = images.ensure_node_image(Progress())
     docker.run("network", "create", "--label", LABEL, "--subnet", SUBNET, NETWORK)
     try:
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda node: _start(node, image, count), nodes))
+            list(pool.map(lambda node: _start(node, image, count, npus=npus), nodes))
         key = _make_key(folder)
         with ThreadPoolExecutor(4) as pool:
             keys = list(pool.map(lambda node: _let_in(node, key), nodes))
@@ -103,7 +110,7 @@ def remove() -> None:
     docker.attempt("network", "rm", NETWORK)
 
 
-def _start(node: LightNode, image: str, count: int) -> None:
+def _start(node: LightNode, image: str, count: int, *, npus: bool) -> None:
     marker = json.dumps(
         {
             "sandbox": "look",
@@ -120,7 +127,7 @@ def _start(node: LightNode, image: str, count: int) -> None:
         *("run", "--detach", "--name", node.container, "--hostname", node.name, "--label", LABEL),
         *("--network", NETWORK, "--ip", node.address, "--device-cgroup-rule", "c *:* rwm"),
         *("--volume", "/var/run/docker.sock:/var/run/docker.sock", "--entrypoint", "/bin/sh"),
-        *(image, "-c", script + _START, "node", str(node.index)),
+        *(image, "-c", script + _START if npus else _START_BARE, "node", str(node.index)),
     )
 
 

@@ -6,6 +6,7 @@ the API over the local socket needs neither. API version 1.40 = Docker 19.03.
 
 import http.client
 import json
+import os
 import socket
 import urllib.parse
 
@@ -32,16 +33,13 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def call(method, path, query=None, body=None, timeout=60, socket_path=SOCKET):
+def call(method, path, query=None, body=None, timeout=60, headers=None, socket_path=SOCKET):
     """One request; returns the decoded JSON, or raw bytes where the answer is not JSON."""
-    target = API + path
-    if query:
-        target += "?" + urllib.parse.urlencode(query)
     connection = _Connection(socket_path, timeout)
     payload = None if body is None else json.dumps(body)
-    headers = {} if body is None else {"Content-Type": "application/json"}
+    own = {} if body is None else {"Content-Type": "application/json"}
     try:
-        connection.request(method, target, payload, headers)
+        connection.request(method, _target(path, query), payload, dict(own, **(headers or {})))
         response = connection.getresponse()
         raw = response.read()
     except (OSError, http.client.HTTPException) as error:
@@ -58,11 +56,50 @@ def call(method, path, query=None, body=None, timeout=60, socket_path=SOCKET):
     return raw
 
 
+def messages(path, query=None, source=None, timeout=60, headers=None, socket_path=SOCKET):
+    """POST; the messages of a stream of JSON lines, as they come. `source`: an open file that is sent.
+
+    Raises DockerError as soon as a message of the stream tells of an error: the status was 200 by then.
+    """
+    connection = _Connection(socket_path, timeout)
+    own = {}
+    if source is not None:
+        own = {"Content-Type": "application/x-tar", "Content-Length": str(os.fstat(source.fileno()).st_size)}
+    try:
+        connection.request("POST", _target(path, query), source, dict(own, **(headers or {})))
+        response = connection.getresponse()
+        if response.status >= 400:
+            raise DockerError(_message(response.read()), response.status)
+        for line in iter(response.readline, b""):
+            message = json.loads(line) if line.strip() else {}
+            if "error" in message:
+                raise DockerError(str(message["error"]))
+            yield message
+    except (OSError, http.client.HTTPException) as error:
+        raise DockerError(f"the Docker engine does not answer on {socket_path}: {error}") from error
+    finally:
+        connection.close()
+
+
+def _target(path, query):
+    return API + path + ("?" + urllib.parse.urlencode(query) if query else "")
+
+
 def _message(raw):
     try:
         return json.loads(raw)["message"]
     except (ValueError, KeyError, TypeError):
         return raw.decode("utf-8", "replace").strip()
+
+
+def image(reference):
+    """The image's description, or None when there is none of that name."""
+    try:
+        return call("GET", "/images/{}/json".format(urllib.parse.quote(reference, safe="/:@")))
+    except DockerError as error:
+        if error.status == 404:
+            return None
+        raise
 
 
 def inspect(name):

@@ -61,6 +61,23 @@ def collect(request):
         return {"error": str(error), "images": []}
 
 
+def local(references):
+    """Reference → id, architecture and digests of those images that are there; none where Docker does not answer."""
+    found = {}
+    try:
+        for reference in references:
+            image = docker.image(reference)
+            if image is not None:
+                found[reference] = {
+                    "id": image.get("Id", ""),
+                    "architecture": image.get("Architecture", ""),
+                    "digests": image.get("RepoDigests") or [],
+                }
+    except docker.DockerError:
+        return {}
+    return found
+
+
 def describe(references, packages):
     """Each image by the engine's description, and by its layers: those of one id are looked into once."""
     contents, layers, described = {}, {}, []

@@ -77,8 +77,10 @@ def hbm(node: NodeFacts) -> str:
 
 def driver(node: NodeFacts) -> str:
     """The driver that runs, and the one on disk where it is another."""
-    running = node.driver_running or "unknown"
     on_disk = node.driver_on_disk
+    # Neither tool nor file, and the file was looked for: there is none.
+    none = node.survey is not None and not on_disk and "is not installed" in node.npu_error
+    running = node.driver_running or ("not installed" if none else "unknown")
     return f"{running} (on disk {on_disk})" if on_disk and on_disk != node.driver_running else running
 
 

@@ -49,7 +49,8 @@ def _npus(node: NodeFacts) -> list[str]:
     if node.npu_error:
         error = [words.first_line(node.npu_error)]
         devices = [f"{len(node.devices)} device nodes"] if node.devices else []
-        return [", ".join([*error, *devices])]
+        on_bus = [words.missing_chips(node)] if words.missing_chips(node) else []
+        return [", ".join([*error, *devices, *on_bus])]
     if not node.chips:
         return ["none"]
     names = ", ".join(sorted({chip.name for chip in node.chips}))

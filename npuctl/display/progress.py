@@ -99,10 +99,12 @@ class Live:
 
 
 def _event_line(event: Event) -> str:
-    if event.status == "changed":
+    if event.status == "changed" or (event.status == "ok" and event.notable):
         return f"  {event.node} {event.task}: {event.message or 'changed'} ({event.seconds:.1f} s)"
     if event.status in {"failed", "unreachable"}:
         return f"  {event.node} {event.status.upper()} {event.task}: {event.message}"
+    if event.status == "waiting":
+        return f"  {event.node} {event.task}: {event.message or 'not yet'}"
     return ""
 
 

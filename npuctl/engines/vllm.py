@@ -27,7 +27,8 @@ from npuctl.engines._vllm_tables import (
 )
 from npuctl.facts.survey import WeightsFacts
 from npuctl.hardware.catalog import HCCL_BASE_PORT, HCCL_PORTS
-from npuctl.spec.models import EnvValue, FlagValue, Service
+from npuctl.spec.models import Service
+from npuctl.spec.parts import EnvValue, FlagValue
 
 IMAGE = "quay.io/ascend/vllm-ascend"
 _IMAGE_IN_MIRRORS = "ascend/vllm-ascend"

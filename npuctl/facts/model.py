@@ -12,6 +12,7 @@ from pydantic import Field
 
 from npuctl.facts.frozen import Frozen
 from npuctl.facts.reach import Reach
+from npuctl.facts.setup import Setup
 from npuctl.facts.survey import Survey
 
 SCHEMA = 1
@@ -122,6 +123,9 @@ class NodeFacts(Frozen):
     paths: dict[str, Literal["file", "directory", "other", "absent"]] = Field(default_factory=dict)
     free_bytes: dict[str, int] = Field(default_factory=dict)
     shared_memory: list[str] = Field(default_factory=list)
+    setup: Setup | None = Field(
+        default=None, description="What a provisioning look adds; never saved.", exclude=True
+    )
     survey: Survey | None = Field(
         default=None, description="What a thorough look adds; None when none was taken."
     )

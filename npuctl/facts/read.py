@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from npuctl.facts.model import ChipFacts, ContainerFacts, HolderFacts, ListenerFacts, NodeFacts
+from npuctl.facts.read_setup import read_setup
 from npuctl.facts.read_survey import read_survey
 from npuctl.hardware.npu_smi import Chip, NpuSmiInfo, NpuSmiParseError, parse_info
 
@@ -14,7 +15,7 @@ def read_node(raw: dict[str, Any]) -> NodeFacts:
     info, npu_error = _read_npu_smi(raw["npu_smi"])
     chips = [_chip(chip) for chip in info.chips] if info else []
     names = raw.get("container_names", {})
-    survey = raw.get("survey")
+    survey, setup = raw.get("survey"), raw.get("setup")
     return NodeFacts(
         **{key: raw[key] for key in NodeFacts.model_fields if key in raw and key not in _OURS},
         npu_error=npu_error,
@@ -25,6 +26,7 @@ def read_node(raw: dict[str, Any]) -> NodeFacts:
         holders=[HolderFacts(**_named(holder, names)) for holder in raw.get("holders", [])],
         listeners=[ListenerFacts(**_named(entry, names)) for entry in raw.get("listeners", [])],
         containers=[ContainerFacts(**entry) for entry in raw.get("containers", [])],
+        setup=None if setup is None else read_setup(setup),
         survey=None if survey is None else read_survey(survey, chips, simulated=raw["simulated"]),
     )
 
@@ -39,6 +41,7 @@ _OURS = frozenset(
         "holders",
         "listeners",
         "containers",
+        "setup",
         "survey",
     }
 )

@@ -220,6 +220,15 @@ def count_on_bus(raw: dict[str, Any], unread: Unread, *, simulated: bool) -> int
     return listed
 
 
+def product_on_bus(raw: dict[str, Any], unread: Unread) -> str:
+    """The product that the NPUs on the PCI bus belong to; "" where that is not known, or they differ."""
+    if raw["bus"]["sysfs"] is not None:
+        return ""
+    found = unread.answer("PCI bus", raw["bus"]["lspci"], lambda text: npus(parse_lspci(text)))
+    products = {device.product.lower() for device in found or () if device.product}
+    return products.pop() if len(products) == 1 else ""
+
+
 def read_files(raw: dict[str, Any], unread: Unread) -> DriverFiles:
     """The version files of driver and firmware."""
     files = raw["files"]

@@ -10,6 +10,7 @@ from npuctl.facts.read_host import read_host
 from npuctl.facts.read_images import read_images
 from npuctl.facts.read_npus import (
     count_on_bus,
+    product_on_bus,
     read_cards,
     read_chips,
     read_configured_ports,
@@ -45,6 +46,7 @@ def read_survey(raw: dict[str, Any], chips: Sequence[ChipFacts], *, simulated: b
         configured_ports=configured,
         hccn_conf_error=hccn_conf_error,
         pci_chips=count_on_bus(npus, unread, simulated=simulated),
+        pci_product=product_on_bus(npus, unread),
         files=read_files(npus, unread),
         images=read_images(raw["images"], unread),
         host=read_host(raw["host"], raw["engine"], unread),

@@ -214,6 +214,9 @@ class Survey(Frozen):
     configured_ports: list[ConfiguredPort] = Field(default_factory=list)
     hccn_conf_error: str = ""
     pci_chips: int | None = Field(default=None, description="NPUs on the PCI bus.")
+    pci_product: str = Field(
+        default="", description="What these are, as a2; known before any driver is installed, where lspci is."
+    )
     files: DriverFiles = DriverFiles()
     images: list[ImageFacts] = Field(default_factory=list)
     host: HostFacts = HostFacts()

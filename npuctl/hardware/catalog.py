@@ -45,6 +45,7 @@ class Product:
         driver_mounts: host paths that every engine container needs, under the same path inside.
         network_mounts: host paths added when an engine spans nodes; empty without such a network.
         image_suffix: of a vllm-ascend image tag ("" or "-a3"), before "-openeuler".
+        package_chips: its word in the names of driver and firmware packages (hardware/run_packages.py).
         hbm_gib: nominal memory of one chip. Chips of one product differ: plan with what npu-smi
             shows for the chip at hand.
         idle_memory_mb: the most that a chip without any work shows as used; a chip above is held.
@@ -62,6 +63,7 @@ class Product:
     driver_mounts: tuple[str, ...]
     network_mounts: tuple[str, ...]
     image_suffix: str
+    package_chips: tuple[str, ...]
     hbm_gib: int
     idle_memory_mb: int
     reserved_memory_mb: int
@@ -92,6 +94,7 @@ A2 = Product(
     driver_mounts=(*_DRIVER_MOUNTS, _NETWORK_TOOL),
     network_mounts=_NETWORK_MOUNTS,
     image_suffix="",  # VA installation.md
+    package_chips=("910b",),
     hbm_gib=64,  # tables: 65536 MB on 910B1, B2, B2C, B3, B4-1; a plain 910B4 has 32768
     idle_memory_mb=5120,  # tables: idle 2818 (910B4) to 4175 (910B1); the rest is margin
     reserved_memory_mb=2818,  # tables: a 910B4; torch_npu then sees 61.27 of 64 GiB (vllm-ascend pull 8289)
@@ -110,6 +113,7 @@ A3 = Product(
     driver_mounts=(*_DRIVER_MOUNTS, _NETWORK_TOOL),
     network_mounts=_NETWORK_MOUNTS,
     image_suffix="-a3",  # VA installation.md
+    package_chips=("a3",),
     hbm_gib=64,  # tables: 65536 MB a die
     idle_memory_mb=4608,  # tables: idle 2879 to 3411 a die; the rest is margin
     reserved_memory_mb=2879,  # tables
@@ -129,6 +133,7 @@ ATLAS_310P = Product(
     driver_mounts=_DRIVER_MOUNTS,
     network_mounts=(),  # no RoCE port on these cards
     image_suffix="-310p",  # VA installation.md
+    package_chips=("310p",),
     hbm_gib=43,  # tables: 44280 and 43693 MB on the two chips of a Duo; 21527 on a 300I Pro
     idle_memory_mb=4096,  # tables: idle 931 to 1910, one table with 3292; the rest is margin
     reserved_memory_mb=931,  # tables
@@ -148,6 +153,7 @@ ATLAS_950 = Product(
     driver_mounts=(*_DRIVER_MOUNTS, _NETWORK_TOOL),
     network_mounts=_NETWORK_MOUNTS,
     image_suffix="-950dt",  # VA docs; VA's build workflow says "-a5": look into the registry
+    package_chips=("950",),
     hbm_gib=84,  # drv manual: 86016 MB
     idle_memory_mb=6144,  # drv manual: 4439 on the chip of its example
     reserved_memory_mb=4439,  # drv manual

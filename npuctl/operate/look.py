@@ -18,6 +18,7 @@ from npuctl.operate.progress import Emit, Notice
 from npuctl.plan.build import build_plan, find_service, refuse_bad_services, resolve_hosts
 from npuctl.plan.model import Plan, Replica, cluster_root, container_name
 from npuctl.plan.placement import wishes
+from npuctl.plan.provision.npu_network import refuse_unknown_nodes
 from npuctl.plan.waivers import refuse_bad_waivers
 from npuctl.remote.inspect import inspect_with_replicas
 from npuctl.remote.inventory import Inventory, load_inventory
@@ -97,7 +98,7 @@ def look(folder: Path, emit: Emit, *, limit: Sequence[str] = (), tokens: bool = 
 def plan_of(inventory: Inventory, facts: ClusterFacts) -> Plan:
     """The plan for these facts, whether just read or recorded."""
     refuse_bad_spec(inventory)
-    hosts = _hosts(inventory)
+    hosts = resolved_hosts(inventory)
     return build_plan(
         inventory.spec,
         hosts,
@@ -177,7 +178,7 @@ def expected_replicas(inventory: Inventory, *, service: str | None = None) -> li
             container=container_name(spec.name, wish.service.name, wish.index),
             directory=f"{cluster_root(spec.name)}/{wish.name}",
         )
-        for wish in wishes(spec, _hosts(inventory))
+        for wish in wishes(spec, resolved_hosts(inventory))
         if service in {None, wish.service.name}
     ]
 
@@ -194,20 +195,25 @@ def target_of(spec: ClusterSpec, replica: Replica) -> Target:
     )
 
 
-def _hosts(inventory: Inventory) -> dict[str, list[str]]:
+def resolved_hosts(inventory: Inventory) -> dict[str, list[str]]:
+    """For each service its hosts, in rank order."""
     return resolve_hosts(inventory.spec, inventory.groups, list(inventory.hosts), file=inventory.spec_file)
 
 
 def refuse_bad_spec(inventory: Inventory) -> None:
     """Raise SpecError with what is wrong in services, waivers and hosts, together."""
     problems: list[Problem] = []
-    for refuse in (_refuse_services, _refuse_waivers, _hosts):
+    for refuse in (_refuse_services, _refuse_waivers, _refuse_addresses, resolved_hosts):
         try:
             refuse(inventory)
         except SpecError as error:
             problems += error.problems
     if problems:
         raise SpecError(problems)
+
+
+def _refuse_addresses(inventory: Inventory) -> None:
+    refuse_unknown_nodes(inventory.spec.npu_addresses, list(inventory.hosts), file=inventory.spec_file)
 
 
 def _refuse_waivers(inventory: Inventory) -> None:

@@ -20,11 +20,11 @@ from npuctl.state.journal import Run, begin_run
 class Change:
     """One change of nodes while it goes on.
 
-    `outcome` is what the play did so far; it is complete when `apply` returns.
+    `outcome` is what the plays did so far; it is complete when the last of them has returned.
     """
 
     inventory: Inventory
-    steps: Sequence[Step]
+    nodes: Sequence[str]
     run: Run
     outcome: Outcome
 
@@ -48,22 +48,44 @@ class Change:
             KeyboardInterrupt: the person ended it; Ansible has ended.
         """
         source = inventory_source(steps, self.inventory.spec.name, folders)
-        run_playbook(self.inventory, "apply.yml", source, self.run.folder, emit, self.outcome, check=check)
+        return self.play("apply.yml", source, emit, check=check)
+
+    def play(self, playbook: str, source: dict[str, Any], emit: Emit, *, check: bool = False) -> Outcome:
+        """Run one playbook on the nodes that `source` names and add what it did to `outcome`.
+
+        Raises:
+            KeyboardInterrupt: the person ended it; Ansible has ended.
+        """
+        run_playbook(self.inventory, playbook, source, self.run.folder, emit, self.outcome, check=check)
         if self.outcome.cancelled:
             raise KeyboardInterrupt
         return self.outcome
 
 
-@contextlib.contextmanager
-def recorded(inventory: Inventory, verb: str, steps: Sequence[Step], **details: Any) -> Iterator[Change]:
-    """Note the beginning, and the end however it comes; the caller holds the cluster's lock.
+def recorded(
+    inventory: Inventory, verb: str, steps: Sequence[Step], **details: Any
+) -> contextlib.AbstractContextManager[Change]:
+    """Note the beginning of steps, and the end however it comes; the caller holds the cluster's lock.
 
     Raises:
         CancelledError: in place of KeyboardInterrupt; says what was done and what was not.
     """
     described = [{"node": step.node, "replica": step.name, "action": step.action} for step in steps]
-    run = begin_run(inventory.state, verb, {"steps": described, **details})
-    change = Change(inventory, steps, run, Outcome())
+    nodes = list(dict.fromkeys(step.node for step in steps))
+    return recorded_change(inventory, verb, nodes, steps=described, **details)
+
+
+@contextlib.contextmanager
+def recorded_change(
+    inventory: Inventory, verb: str, nodes: Sequence[str], **details: Any
+) -> Iterator[Change]:
+    """The same for a change of other kinds; `details` go into the journal.
+
+    Raises:
+        CancelledError: in place of KeyboardInterrupt; says what was done and what was not.
+    """
+    run = begin_run(inventory.state, verb, details)
+    change = Change(inventory, nodes, run, Outcome())
     try:
         yield change
     except KeyboardInterrupt:
@@ -80,7 +102,7 @@ def recorded(inventory: Inventory, verb: str, steps: Sequence[Step], **details: 
 
 def _so_far(change: Change) -> str:
     lines = []
-    for node in dict.fromkeys(step.node for step in change.steps):
+    for node in change.nodes:
         done = "; ".join(change.outcome.changed.get(node, [])) or "nothing was changed"
         lines.append(f"  {node}: {done}")
     return "\n".join(lines)

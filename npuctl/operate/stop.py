@@ -69,7 +69,7 @@ def stop(folder: Path, emit: Emit, *, limit: Sequence[str] = (), service: str | 
             name: [entry for entry in entries if entry.state != "exited" or entry.restart_policy != "no"]
             for name, entries in chosen.items()
         }
-        steps = _steps(running, "stop", inventory.spec.name)
+        steps = steps_of_containers(running, "stop", inventory.spec.name)
         return _carry_out("stop", inventory, facts, steps, chosen, {}, emit)
 
 
@@ -86,7 +86,13 @@ def teardown(folder: Path, emit: Emit, *, limit: Sequence[str] = ()) -> Stopped:
             if cluster in node.clusters and not node.docker.error
         }
         return _carry_out(
-            "teardown", inventory, facts, _steps(chosen, "remove", cluster), chosen, folders, emit
+            "teardown",
+            inventory,
+            facts,
+            steps_of_containers(chosen, "remove", cluster),
+            chosen,
+            folders,
+            emit,
         )
 
 
@@ -101,7 +107,10 @@ def _silent(facts: ClusterFacts) -> dict[str, str]:
     return silent | {name: node.docker.error for name, node in facts.nodes.items() if node.docker.error}
 
 
-def _steps(containers: dict[str, list[ContainerFacts]], action: Action, cluster: str) -> tuple[Step, ...]:
+def steps_of_containers(
+    containers: dict[str, list[ContainerFacts]], action: Action, cluster: str
+) -> tuple[Step, ...]:
+    """The same step for each of these containers, by node."""
     return tuple(
         step_for_container(node, container, action, cluster)
         for node, entries in sorted(containers.items())
@@ -133,7 +142,7 @@ def _carry_out(
         return found
     with recorded(inventory, verb, steps) as change:
         outcome = change.apply(steps, emit, folders=folders)
-        evidence, foreign = _prove(inventory, chosen, outcome, emit)
+        evidence, foreign = prove_gone(inventory, chosen, outcome, emit)
         stopped = replace(found, outcome=outcome, evidence=tuple(evidence), foreign=foreign)
         change.run.write(
             "result",
@@ -145,7 +154,7 @@ def _carry_out(
         return stopped
 
 
-def _prove(
+def prove_gone(
     inventory: Inventory, chosen: dict[str, list[ContainerFacts]], outcome: Outcome, emit: Emit
 ) -> tuple[list[Evidence], dict[str, list[str]]]:
     """Look until every node shows that all is gone, or the time is up."""

@@ -15,6 +15,7 @@ from npuctl.facts.model import ClusterFacts, NodeFacts
 from npuctl.hardware.catalog import Product, identify
 from npuctl.plan import checks
 from npuctl.plan.difference import steps_of_node
+from npuctl.plan.fetching import fetching_of
 from npuctl.plan.model import (
     SECRETS_FILE,
     Container,
@@ -29,9 +30,11 @@ from npuctl.plan.model import (
     container_name,
 )
 from npuctl.plan.placement import Place, place, wishes
+from npuctl.plan.pull import pull_of
 from npuctl.plan.waivers import waive
 from npuctl.spec.models import ClusterSpec, Service
 from npuctl.spec.parse import Problem, SpecError
+from npuctl.spec.secrets import secret_names
 
 _SECRETS_IN_CONTAINER = f"/run/npuctl/{SECRETS_FILE}"
 # The images set CANN's paths and LD_PRELOAD in ~/.bashrc only, which a non-interactive shell does not read
@@ -114,12 +117,12 @@ def _seated(
         service = services[found.service]
         seat = Seat(found.node, product, found.chips, found.port)
         refused += checks.of_seat(service, seat, engines.load(service.engine).seat_problems(service, seat))
-        replicas.append(_replica(spec.name, service, seat, found, secrets))
+        replicas.append(_replica(spec, service, seat, found, secrets))
     return replicas, refused
 
 
 def refuse_bad_services(spec: ClusterSpec, secrets: Mapping[str, str], *, file: str) -> None:
-    """Raise SpecError with everything that is wrong in the services whatever the nodes are."""
+    """Raise SpecError with what is wrong in the services whatever the nodes are, and every secret that is missing."""
     problems: list[Problem] = []
     for index, service in enumerate(spec.services):
         at = f"{file}: npuctl_cluster.services[{index}]"
@@ -140,6 +143,15 @@ def refuse_bad_services(spec: ClusterSpec, secrets: Mapping[str, str], *, file: 
             for name in wanted
             if name not in secrets
         ]
+    problems += [
+        Problem(
+            f"{file}: npuctl_cluster.{key}",
+            f"the secret {name!r} is not in the inventory",
+            f"npuctl_secrets: {{{name}: …}}",
+        )
+        for key, name in secret_names(spec)
+        if name not in secrets and not key.startswith("services[")
+    ]
     if problems:
         raise SpecError(problems)
 
@@ -191,28 +203,33 @@ def secrets_text(secret_env: Mapping[str, str], secrets: Mapping[str, str]) -> s
 
 
 def _replica(
-    cluster: str, service: Service, seat: Seat, seat_place: Place, secrets: Mapping[str, str]
+    spec: ClusterSpec, service: Service, seat: Seat, seat_place: Place, secrets: Mapping[str, str]
 ) -> Replica:
+    cluster = spec.name
     launch = engines.load(service.engine).launch(service, seat)
+    fetching = fetching_of(spec, launch)
+    secret_env = {**fetching.environment.secret, **launch.secret_env}
     directory = f"{cluster_root(cluster)}/{service.name}-{seat_place.index}"
     files = [File(directory, "0750", kind="directory")]
     mounts = [replace(mount, create=mount.source == service.cache) for mount in map(_mount, launch.mounts)]
-    if launch.secret_env:
+    mounts += fetching.mounts
+    if secret_env:
         path = f"{directory}/{SECRETS_FILE}"
-        digest = hashlib.sha256(secrets_text(launch.secret_env, secrets).encode()).hexdigest()
-        files.append(File(path, "0600", secret_env=launch.secret_env, sha256=digest))
+        digest = hashlib.sha256(secrets_text(secret_env, secrets).encode()).hexdigest()
+        files.append(File(path, "0600", secret_env=secret_env, sha256=digest))
         mounts.append(Mount(path, _SECRETS_IN_CONTAINER, read_only=True))
     mounts += [Mount(path, path, read_only=True) for path in seat.product.driver_mounts]
     container = Container(
         name=container_name(cluster, service.name, seat_place.index),
         image=launch.image,
-        argv=(*_SHELL, _EXEC_WITH_SECRETS if launch.secret_env else _EXEC, "npuctl", *launch.argv),
-        env=launch.env,
+        argv=(*_SHELL, _EXEC_WITH_SECRETS if secret_env else _EXEC, "npuctl", *launch.argv),
+        env={**fetching.environment.plain, **launch.env},
         devices=seat.product.devices(seat.chips),
         mounts=tuple(mounts),
         shm_bytes=service.shm_gib * 2**30,
         stop_grace_seconds=service.stop_grace_seconds,
         labels={},
+        pull=pull_of(spec, launch.image),
     )
     return Replica(
         service=service.name,

@@ -32,11 +32,30 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Pull:
+    """How a node gets an image that it does not have.
+
+    Attributes:
+        source: name it is pulled by, where that is not its own.
+        registry: host of that name.
+        username: of the login there; "" where the spec has none.
+        secret: name of the password in the vault.
+    """
+
+    source: str = ""
+    registry: str = ""
+    username: str = ""
+    secret: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """One container, complete: what is not here is not given to it.
 
     Never privileged; `--init`; host network; restart policy always, because vLLM ends with 0 after a crash
     (measured on vLLM 0.32.0: an engine core that is killed takes the API server down with exit code 0).
+
+    `pull` is no part of its configuration: another mirror or login restarts nothing.
     """
 
     name: str
@@ -48,11 +67,12 @@ class Container:
     shm_bytes: int
     stop_grace_seconds: int
     labels: dict[str, str]
+    pull: Pull = Pull()
 
     def described(self) -> dict[str, Any]:
-        """The container without its labels: what its configuration hash and its diff are about."""
+        """The container without labels and pull: what its configuration hash and its diff are about."""
         description = asdict(self)
-        del description["labels"]
+        del description["labels"], description["pull"]
         return description
 
 
@@ -185,20 +205,21 @@ class Plan:
         return tuple(finding for finding in self.findings if finding.refuses)
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as data, without the hash of a file of secrets."""
+        """The plan as data, without the hash of a file of secrets and without how images are got."""
         data: dict[str, Any] = {"schema": SCHEMA, **asdict(self)}
         data["findings"] = [finding.to_json() for finding in self.findings]
         data["fits"] = [fit.to_json() for fit in self.fits]
         data["unreachable"] = {name: node.model_dump() for name, node in self.unreachable.items()}
         for replica in data["replicas"]:
-            _hide_secrets(replica)
+            _show(replica)
         for step in data["steps"]:
             if step["replica"] is not None:
-                _hide_secrets(step["replica"])
+                _show(step["replica"])
         return data
 
 
-def _hide_secrets(replica: dict[str, Any]) -> None:
+def _show(replica: dict[str, Any]) -> None:
+    del replica["container"]["pull"]
     for file in replica["files"]:
         if file["secret_env"]:
             file["sha256"] = ""

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from npuctl.spec.secrets import masked
+
+__all__ = [
+    "masked",
+    "process",
+    "ranges",
+    "several",
+    "size",
+    "size_for_table",
+    "size_on_chip",
+]
+
 _STEP = 1024
 _MIB, _GIB = 2**20, 2**30
 _EXACT_BELOW = 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from npuctl import engines
 from npuctl.facts.model import ClusterFacts, NodeFacts, Unreachable
@@ -21,6 +21,7 @@ _SECONDS = 60
 # What a thorough look may take on top: npu-smi hangs at the first question about a chip, then hccn_tool;
 # weights and images have time-outs of their own, and are read meanwhile.
 _SURVEY_SECONDS = 90
+Survey = bool | Literal["npus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,18 @@ def inspect_nodes(
     inventory: Inventory,
     nodes: Sequence[str],
     *,
-    survey: bool = False,
+    survey: Survey = False,
+    setup: Mapping[str, Any] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> ClusterFacts:
-    """Ask every node once for its facts; with `survey` for everything that can be read."""
-    return inspect_with_replicas(inventory, nodes, {}, token_seconds=0, survey=survey, tell=tell).facts
+    """Ask every node once for its facts; with `survey` for everything that can be read.
+
+    `survey`: "npus" asks the NPUs and their driver alone, and leaves images, weights and other tools out.
+    `setup`: what to look at of how the machines are set up, the fields of plan.provision's Questions.
+    """
+    return inspect_with_replicas(
+        inventory, nodes, {}, token_seconds=0, survey=survey, setup=setup, tell=tell
+    ).facts
 
 
 def inspect_with_replicas(
@@ -51,7 +59,8 @@ def inspect_with_replicas(
     replicas: Mapping[str, list[dict[str, Any]]],
     *,
     token_seconds: float,
-    survey: bool = False,
+    survey: Survey = False,
+    setup: Mapping[str, Any] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Inspection:
     """Ask every node once for its facts, and its replicas for a token.
@@ -61,20 +70,22 @@ def inspect_with_replicas(
         nodes: whom to ask.
         replicas: node → requests for its replicas (npuctl/health/probe.py makes them).
         token_seconds: the longest time that a token may take.
-        survey: ask every chip, port, disk, image and model folder too.
+        survey: ask every chip, port, disk, image and model folder too; "npus": the chips and ports alone.
+        setup: files, kernel values, packages and the like to look at.
         tell: takes a sentence when the answers take long.
     """
     base = {
         "cluster": inventory.spec.name,
         "root": cluster_root(inventory.spec.name),
         "paths": paths_to_look_at(inventory.spec.services),
-        "survey": _survey_request(inventory.spec) if survey else None,
+        "survey": {} if survey == "npus" else _survey_request(inventory.spec) if survey else None,
+        "setup": setup,
     }
     requests = {node: {**base, "replicas": replicas.get(node, [])} for node in nodes}
     known: dict[str, NodeFacts] = {}
     unreachable: dict[str, Unreachable] = {}
     observed: dict[str, list[dict[str, Any]]] = {}
-    program = load_program("npuctl_facts", whole=survey)
+    program = load_program("npuctl_facts", whole=bool(survey) or setup is not None)
     seconds = _SECONDS + token_seconds + (_SURVEY_SECONDS if survey else 0)
     for answer in ask(inventory, program, requests, seconds=seconds, tell=tell):
         if answer.error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 SPEC_FILE = Path("group_vars/all/cluster.yml")
 SECRETS_KEY = "npuctl_secrets"
+# As in ansible.cfg: what a spec may name beside hosts.yml.
+NO_INVENTORY = r"\.(run|cms|crl|p7s|tar|tgz|gz|xz|zst|zip|deb|rpm|pem|crt|safetensors|ckpt)$"
 _HOST_KEY_SWITCHES = (
     "stricthostkeychecking",
     "userknownhostsfile",
@@ -124,7 +127,7 @@ def load_inventory(folder: Path) -> Inventory:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {spec_path}: {error}") from None
     spec = parse_cluster(text, file=str(spec_path))
-    groups, variables = _read_with_ansible(folder)
+    groups, variables = _read_with_ansible(folder, _folders_of_files(spec))
     hosts = {name: _host(name, own) for name, own in variables.items()}
     return Inventory(
         folder=folder.resolve(),
@@ -136,11 +139,26 @@ def load_inventory(folder: Path) -> Inventory:
     )
 
 
-def _read_with_ansible(folder: Path) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
+def _folders_of_files(spec: ClusterSpec) -> set[str]:
+    """Folders beside hosts.yml in which the spec has files, as packages: no inventories."""
+    named = [spec.driver.packages] if spec.driver else []
+    if spec.container_engine:
+        runtime = spec.container_engine.ascend_runtime
+        named += [*spec.container_engine.packages, *([runtime.package] if runtime else [])]
+    for service in spec.services:
+        named += [path for path in (service.image_file, service.model.from_) if path]
+    return {
+        parts[0] for path in named if (parts := Path(path).parts) and not path.startswith(("/", "~", "."))
+    }
+
+
+def _read_with_ansible(
+    folder: Path, no_inventories: set[str]
+) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
     # Ansible's own reader: ranges, INI files, host_vars, vault and precedence are its, not ours to repeat.
     # Imported here: it costs 0.14 s of CPU that `--help` need not pay.
     from ansible.errors import AnsibleError  # noqa: PLC0415
-    from ansible.inventory.manager import InventoryManager  # noqa: PLC0415
+    from ansible.inventory import manager as reading  # noqa: PLC0415
     from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
     from ansible.template import Templar  # noqa: PLC0415
     from ansible.vars.manager import VariableManager  # noqa: PLC0415
@@ -148,7 +166,10 @@ def _read_with_ansible(folder: Path) -> tuple[dict[str, list[str]], dict[str, di
     loader = DataLoader()
     try:
         _unlock_vault(loader)
-        manager = InventoryManager(loader=loader, sources=[str(folder)])
+        reading.IGNORED = _no_inventories(
+            [*reading.IGNORED_ALWAYS, *reading.IGNORED_PATTERNS, *reading.IGNORED_EXTS], no_inventories
+        )
+        manager = reading.InventoryManager(loader=loader, sources=[str(folder)])
         reader = VariableManager(loader=loader, inventory=manager)
         groups = {name: [host.name for host in group.get_hosts()] for name, group in manager.groups.items()}
         variables = {}
@@ -165,6 +186,16 @@ def _read_with_ansible(folder: Path) -> tuple[dict[str, list[str]], dict[str, di
     if not variables:
         raise UsageError(f"the inventory {folder} names no host", hint=f"write {folder}/hosts.yml")
     return groups, variables
+
+
+def _no_inventories(ignored: list[bytes], folders: set[str]) -> re.Pattern[bytes]:
+    """Ansible's own pattern of names that are no inventory, with those of packages and archives.
+
+    It runs every executable file of an inventory's folder to ask it for hosts: a driver's installer beside
+    hosts.yml would be run on this machine. For plays ansible.cfg says the same of files.
+    """
+    own = [NO_INVENTORY, *(f"^{re.escape(name)}$" for name in sorted(folders))]
+    return re.compile(b"|".join([*ignored, *(pattern.encode() for pattern in own)]))
 
 
 def _is_read(key: str) -> bool:

@@ -17,11 +17,17 @@ from npuctl.paths import content_root
 
 # -I and -S: nothing of the node's site-packages or environment is read; starts in 10 ms.
 PYTHON_OPTIONS = ("-I", "-S", "-c")
+# What the module needs, and ansible-core's modules too.
+OLDEST_PYTHON = (3, 8)
+TOO_OLD = "npuctl: Python VERSION is too old"
 # The last line of standard input: a password for a sudo that did not ask may stand before it.
 # Runs on the node, so it is short and needs nothing: it makes modules of the sources, under the names by
 # which they import each other, and calls the last one's collect().
+# An older Python must be able to read it, so as to say what it is.
 BOOTSTRAP = (
-    "import json,os,sys,types;p=json.loads(sys.stdin.buffer.read().splitlines()[-1]);"
+    f"import sys\nif sys.version_info<{OLDEST_PYTHON}:"
+    f"sys.exit('{TOO_OLD}'.replace('VERSION','.'.join(map(str,sys.version_info[:3]))))\n"
+    "import json,os,types;p=json.loads(sys.stdin.buffer.read().splitlines()[-1]);"
     "[sys.modules.setdefault(n,types.ModuleType(n)) for n in('ansible','ansible.module_utils')];"
     "m=None\n"
     "for n,s in p['modules']:\n"
@@ -29,6 +35,19 @@ BOOTSTRAP = (
     " setattr(sys.modules['ansible.module_utils'],n.rpartition('.')[2],m)\n"
     # Without waiting for a thread that hangs, as on a file server that is dead: its question was given up.
     "sys.stdout.write(json.dumps(m.collect(p['request'])));sys.stdout.flush();os._exit(0)"
+)
+# The same for a program that goes on as long as its standard input is open: one line of sources and request, then
+# what the program itself reads there.
+LIVE_BOOTSTRAP = (
+    "import json,sys,types\n"
+    "for l in sys.stdin.buffer:\n"
+    " if l.startswith(b'{\"modules\"'):break\n"
+    "p=json.loads(l);"
+    "[sys.modules.setdefault(n,types.ModuleType(n)) for n in('ansible','ansible.module_utils')]\n"
+    "for n,s in p['modules']:\n"
+    " m=types.ModuleType(n);sys.modules[n]=m;exec(compile(s,n,'exec'),m.__dict__)\n"
+    " setattr(sys.modules['ansible.module_utils'],n.rpartition('.')[2],m)\n"
+    "m.run(p['request'])"
 )
 _IMPORT = re.compile(r"^( *)from ansible\.module_utils import (npuctl_\w+)", re.MULTILINE)
 
@@ -56,6 +75,14 @@ def load_program(name: str, *, whole: bool = False) -> Program:
     library = content_root() / "library"
     source = (library / f"{name}.py").read_text(encoding="utf-8")
     return Program(name, (*_imports(source, library / "module_utils", whole=whole), (name, source)))
+
+
+@cache
+def load_live_program(name: str) -> Program:
+    """library/module_utils/NAME.py as a program for LIVE_BOOTSTRAP; it must have `run(request)`."""
+    folder = content_root() / "library" / "module_utils"
+    source = (folder / f"{name}.py").read_text(encoding="utf-8")
+    return Program(name, (*_imports(source, folder, whole=True), (name, source)))
 
 
 def _imports(source: str, folder: Path, *, whole: bool) -> list[tuple[str, str]]:

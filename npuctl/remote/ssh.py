@@ -6,6 +6,7 @@ always checked; no option turns that off.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -15,11 +16,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from npuctl.errors import UsageError
+from npuctl.remote import pythons
 from npuctl.remote.inventory import Host, Inventory
 from npuctl.remote.program import BOOTSTRAP, PYTHON_OPTIONS, Program
 
@@ -103,6 +105,22 @@ def _awaited(nodes: Sequence[str], of: int) -> str:
     return f"{of - len(nodes)} of {of} answered; waiting for {', '.join(nodes[:_MOST_NAMES])}{more}"
 
 
+def close_connection(inventory: Inventory, node: str) -> None:
+    """End the kept connection to a node that reboots: over it the next call would wait for nothing."""
+    host = inventory.hosts[node]
+    if host.connection == "local":
+        return
+    argv = command(host, options(inventory), ["true"])
+    own = argv[: argv.index("--")]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(
+            [*own, "-O", "exit", "--", host.address],
+            capture_output=True,
+            timeout=CONNECT_SECONDS,
+            check=False,
+        )
+
+
 def command(host: Host, base: Sequence[str], words: Sequence[str], *, terminal: bool = False) -> list[str]:
     """The argument list that runs `words` on a host, by ssh or here."""
     privileged = [*_sudo(host), *words]
@@ -148,7 +166,21 @@ def _ask_one(
             return Answer(host.name, data=json.loads(done.stdout), sent=sent, received=received)
         except ValueError:
             return Answer(host.name, error=f"answered what is no JSON: {done.stdout[:200]!r}")
-    return explain(host, done.returncode, done.stderr.decode("utf-8", "replace"))
+    return _with_pythons(host, base, explain(host, done.returncode, done.stderr.decode("utf-8", "replace")))
+
+
+def _with_pythons(host: Host, base: Sequence[str], answer: Answer) -> Answer:
+    """The same answer; where Python is the trouble, with the Pythons that the node has beside it."""
+    if answer.hint != _NO_PYTHON:
+        return answer
+    argv = command(replace(host, become=False), base, ["sh", "-c", pythons.LIST_PYTHONS])
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LIST_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return answer
+    return replace(answer, hint=pythons.remedy(done.stdout.decode("utf-8", "replace"), host.name))
 
 
 # What ssh itself says when it ends with 255, and what sudo or the shell say on the node otherwise.
@@ -166,12 +198,18 @@ _SSH_CAUSES = (
 _NODE_CAUSES = (
     ("a password is required", "sudo wants a password", "set ansible_become_password in the vault"),
     ("incorrect password", "sudo refused the password", "check ansible_become_password"),
-    ("not found", "Python was not found on the node", "install Python 3.8 or newer, or set ansible_python_interpreter"),
+    ("sudo: command not found", "sudo is not on the node", "install it, or log in as root without ansible_become"),
+    ("sudo: not found", "sudo is not on the node", "install it, or log in as root without ansible_become"),
 )  # fmt: skip
+_NO_PYTHON = "install Python 3.8 or newer on it, or name one by ansible_python_interpreter in hosts.yml"
+_LIST_SECONDS = 30
 
 
 def explain(host: Host, code: int, text: str) -> Answer:
     """Why ssh or the program failed, in words, with what to do."""
+    trouble = "" if code == _SSH_FAILED else pythons.trouble(host.python, text)
+    if trouble:
+        return Answer(host.name, error=trouble, hint=_NO_PYTHON)
     for pattern, error, hint in _SSH_CAUSES if code == _SSH_FAILED else _NODE_CAUSES:
         if pattern in text:
             return Answer(host.name, error=error, hint=hint)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Status = Literal["started", "ok", "changed", "failed", "unreachable"]
+Status = Literal["started", "ok", "changed", "failed", "unreachable", "waiting"]
 
 _STATUS: dict[str, Status] = {
     "runner_on_start": "started",
     "runner_on_ok": "ok",
     "runner_on_failed": "failed",
     "runner_on_unreachable": "unreachable",
+    "runner_retry": "waiting",
 }
 
 
@@ -19,7 +20,8 @@ _STATUS: dict[str, Status] = {
 class Event:
     """One thing that happened to one task on one node.
 
-    `task` says the outcome the task is for; `message` what was done, or why it failed.
+    `task` says the outcome the task is for; `message` what was done, or why it failed. A task that takes long
+    asks again and again; `waiting` says how far it is.
     """
 
     node: str
@@ -28,6 +30,7 @@ class Event:
     status: Status
     seconds: float = 0.0
     message: str = ""
+    notable: bool = False
 
 
 def read_event(raw: dict[str, Any]) -> Event | None:
@@ -46,6 +49,7 @@ def read_event(raw: dict[str, Any]) -> Event | None:
         status=status,
         seconds=float(data.get("duration") or 0.0),
         message=_message(result),
+        notable=bool(result.get("unset")),
     )
 
 

@@ -37,19 +37,19 @@ def inventory_source(
             ],
             "npuctl_folders_to_remove": orphans + (folders_to_remove or {}).get(node, []),
         }
-    literal = {node: _literal(variables) for node, variables in sorted(hosts.items())}
-    return {"all": {"children": {GROUP: {"hosts": literal}}}}
+    named = {node: literal(variables) for node, variables in sorted(hosts.items())}
+    return {"all": {"children": {GROUP: {"hosts": named}}}}
 
 
-def _literal(value: Any) -> Any:
+def literal(value: Any) -> Any:
     """The value with every text that Ansible would take for a template marked as none.
 
     Labels and folder names come from nodes: `{{ lookup('pipe', …) }}` in one would run on the controller.
     """
     if isinstance(value, dict):
-        return {key: _literal(entry) for key, entry in value.items()}
+        return {key: literal(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_literal(entry) for entry in value]
+        return [literal(entry) for entry in value]
     if isinstance(value, str) and any(mark in value for mark in ("{{", "{%", "{#")):
         return {"__ansible_unsafe": value}
     return value
@@ -84,6 +84,7 @@ def step_variables(step: Step, cluster: str) -> dict[str, Any]:
         spec = {**container.described(), "labels": container.labels}
         del spec["name"]
         variables["spec"] = spec
+        variables["pull"] = asdict(container.pull)
         # A changed file that is mounted into the container is seen by a new container only.
         variables["recreate"] = step.action == "recreate"
     return variables

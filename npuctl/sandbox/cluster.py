@@ -11,11 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from npuctl.errors import UsageError
-from npuctl.sandbox import docker, engine, images, inventory, model, nodes, preflight
+from npuctl.sandbox import (
+    bootstrap,
+    docker,
+    engine,
+    images,
+    inventory,
+    mirror,
+    model,
+    nodes,
+    preflight,
+    provisioning,
+)
 from npuctl.sandbox.inventory import Inventory
 from npuctl.sandbox.model import (
     LABEL,
     LABEL_BUILD,
+    LABEL_DRIVER,
     LABEL_INVENTORY,
     LABEL_NODES,
     LABEL_PRODUCT,
@@ -39,6 +51,10 @@ class Wanted:
     engine: str
     inventory: Path | None
     force: bool = False
+    mirror: bool = False
+    mirror_model_mib: int | None = None
+    bare: bool = False
+    driver: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +65,7 @@ class Up:
     inventory: Path
     engine_image: str
     cluster_written: bool  # False: the user's own was kept
+    vault_written: bool  # likewise; True where there is no mirror
     seconds: float
 
 
@@ -59,30 +76,59 @@ def up(wanted: Wanted, progress: Progress) -> Up:
         UsageError: no usable Docker engine, or the sandbox runs with other settings.
         PlayFailedError: an image could not be built or a node does not come up.
     """
-    model.check_name(wanted.name)
-    if wanted.nodes is not None:
-        model.check_nodes(wanted.nodes)
+    _check(wanted)
     preflight.require_engine()
     preflight.require_inotify(wanted.nodes or 1)
     with images.only_one(f"sandbox-{wanted.name}"):
         found = find(wanted.name)
         if found:
             _refuse_difference(found, wanted)
-        node_image = images.ensure_node_image(progress)
+        bare = found.bare if found else wanted.bare
+        node_image = images.ensure_node_image(progress, bare=bare)
         engine_image = images.ensure_engine_image(wanted.engine, progress) if wanted.engine != "none" else ""
         folder = _inventory_folder(wanted)
         sandbox = found or _make_network(wanted, folder)
         place = Inventory(folder)
         public_key = inventory.ensure_key(place)
+        mirrored = wanted.mirror or bool(mirror.state(sandbox))
+        if mirrored:
+            mirror.start(sandbox, progress)
         host_keys = _bring_up_nodes(sandbox, node_image, public_key, progress)
         inventory.write(place, sandbox, host_keys)
+        release = images.engine_release(wanted.engine)
+        about_mirror, vault_written = "", True
+        if mirrored:
+            about_mirror, vault_written = _fill_mirror(wanted, sandbox, place, engine_image, progress)
+        supply = inventory.NOTHING
+        if sandbox.bare:
+            driver = wanted.driver or model.DEFAULT_DRIVER
+            supply = provisioning.prepare(place, sandbox, driver)
+            if engine_image and not mirrored:
+                supply = provisioning.add_service(place, supply, wanted.engine, engine_image, progress)
+        elif engine_image and not mirrored:
+            engine.deliver(wanted.engine, engine_image, sandbox, progress)
+        if mirrored:
+            engine_image = engine_image and mirror.image_name(wanted.engine, sandbox.product)
         text = inventory.cluster_yaml(
-            sandbox, engine=wanted.engine, image=engine_image, version=images.engine_release(wanted.engine)
+            sandbox,
+            engine=wanted.engine,
+            image=engine_image,
+            version=release,
+            mirror=about_mirror,
+            supply=supply,
         )
         written = inventory.write_cluster(place, text, force=wanted.force)
-        if engine_image:
-            engine.deliver(wanted.engine, engine_image, sandbox, progress)
-    return Up(sandbox, folder, engine_image, written, progress.seconds)
+    return Up(sandbox, folder, engine_image, written, vault_written, progress.seconds)
+
+
+def _check(wanted: Wanted) -> None:
+    model.check_name(wanted.name)
+    if wanted.nodes is not None:
+        model.check_nodes(wanted.nodes)
+    if wanted.driver is not None:
+        model.check_version(wanted.driver, "--driver")
+    if wanted.mirror_model_mib is not None:
+        model.check_mirror_model(wanted.mirror_model_mib, mirror=wanted.mirror)
 
 
 def find(name: str) -> Sandbox | None:
@@ -97,7 +143,11 @@ def find(name: str) -> Sandbox | None:
             f"the Docker network {entry['Name']} exists and is not a sandbox's", hint="choose another --name"
         )
     return Sandbox(
-        name, int(labels[LABEL_NODES]), labels[LABEL_PRODUCT], entry["IPAM"]["Config"][0]["Subnet"]
+        name,
+        int(labels[LABEL_NODES]),
+        labels[LABEL_PRODUCT],
+        entry["IPAM"]["Config"][0]["Subnet"],
+        labels.get(LABEL_DRIVER, model.DEFAULT_DRIVER),  # older sandboxes do not say
     )
 
 
@@ -134,15 +184,31 @@ def down(names_wanted: Iterable[str], progress: Progress, *, purge: bool = False
     return removed
 
 
+def _fill_mirror(
+    wanted: Wanted, sandbox: Sandbox, place: Inventory, engine_image: str, progress: Progress
+) -> tuple[str, bool]:
+    """Put into the mirror what it serves; return its part of cluster.yml, and whether the vault is ours."""
+    filled = mirror.fill(sandbox, wanted.engine, engine_image, progress)
+    if wanted.mirror_model_mib:
+        mirror.add_random_model(sandbox, wanted.mirror_model_mib, progress)
+    written = inventory.write_mirror(place, filled, force=wanted.force)
+    return inventory.mirror_yaml(filled, bootstrap.host_mirrors()), written
+
+
 def _refuse_difference(found: Sandbox, wanted: Wanted) -> None:
     differs = []
     if wanted.nodes not in {None, found.nodes}:
         differs.append(f"--nodes {wanted.nodes}")
     if wanted.product not in {None, found.product}:
         differs.append(f"--product {wanted.product}")
+    if wanted.bare and not found.bare:
+        differs.append("--bare")
+    if not found.bare and wanted.driver not in {None, found.driver}:
+        differs.append(f"--driver {wanted.driver}")
     if differs:
+        made = "bare" if found.bare else f"driver {found.driver}"
         raise UsageError(
-            f"sandbox {found.name!r} has {found.nodes} nodes of {found.product} ({model.SIMULATED}), "
+            f"sandbox {found.name!r} has {found.nodes} nodes of {found.product}, {made} ({model.SIMULATED}), "
             f"which does not fit {' '.join(differs)}",
             hint=f"npuctl sandbox down --name {found.name}, then up again; or another --name beside it",
         )
@@ -156,14 +222,21 @@ def _inventory_folder(wanted: Wanted) -> Path:
 def _make_network(wanted: Wanted, folder: Path) -> Sandbox:
     count = model.DEFAULT_NODES if wanted.nodes is None else wanted.nodes
     product = wanted.product or model.DEFAULT_PRODUCT
+    driver = "" if wanted.bare else wanted.driver or model.DEFAULT_DRIVER
     with images.only_one("network"):
         subnet = model.choose_subnet(_taken_networks())
         docker.run(
             *("network", "create", "--subnet", subnet, "--label", f"{LABEL}={wanted.name}"),
             *("--label", f"{LABEL_NODES}={count}", "--label", f"{LABEL_PRODUCT}={product}"),
-            *("--label", f"{LABEL_INVENTORY}={folder}", model.network_name(wanted.name)),
+            *(
+                "--label",
+                f"{LABEL_DRIVER}={driver}",
+                "--label",
+                f"{LABEL_INVENTORY}={folder}",
+                model.network_name(wanted.name),
+            ),
         )
-    return Sandbox(wanted.name, count, product, subnet)
+    return Sandbox(wanted.name, count, product, subnet, driver)
 
 
 def _taken_networks() -> list[str]:
@@ -187,7 +260,7 @@ def _bring_up_nodes(sandbox: Sandbox, image: str, public_key: str, progress: Pro
     def bring_up(node: Node) -> None:
         began = time.monotonic()
         _start(sandbox, node, present.get(node.name), image, public_key)
-        nodes.wait_until_up(node)
+        nodes.wait_until_up(node, engine=not sandbox.bare)
         host_keys[node.name] = nodes.host_key(node.container)
         if node in todo:
             progress.say(f"{node.name} is up at {node.address} ({time.monotonic() - began:.0f} s)")
@@ -228,7 +301,7 @@ def _remove(name: str, progress: Progress) -> list[str]:
     ours = f"label={LABEL}={name}"
     containers = docker.lines("ps", "--all", "--filter", ours, "--format", "{{.Names}}")
     if containers:
-        progress.say(f"removing {len(containers)} nodes of sandbox {name!r}")
+        progress.say(f"removing {len(containers)} containers of sandbox {name!r}")
         docker.in_parallel(_remove_container, containers, at_once=_at_once())
     volumes = docker.lines("volume", "ls", "--quiet", "--filter", ours)
     if volumes:

@@ -20,7 +20,7 @@ _TINY_MODEL_IN_IMAGE = "/opt/tiny-model"
 
 def deliver(kind: str, image: str, sandbox: Sandbox, progress: Progress) -> None:
     """Give every node the engine's image and the tiny model; what a node has already stays."""
-    model = _model_files(kind, image)
+    model = {f"{MODEL_PATH.lstrip('/')}/{name}": file for name, file in model_files(kind, image).items()}
     identity = docker.image_id(image)
 
     def serve(node: Node) -> None:
@@ -58,11 +58,11 @@ def inner_images(container: str) -> list[str]:
     return docker.lines("exec", container, "docker", *arguments)
 
 
-def _model_files(kind: str, image: str) -> Files:
-    root = MODEL_PATH.lstrip("/")
+def model_files(kind: str, image: str) -> Files:
+    """Return the tiny model that goes with an engine, by name below its folder."""
     if kind == "cpu":
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "model"
             nodes.copy_out(image, _TINY_MODEL_IN_IMAGE, copy)
-            return {f"{root}/{name}": file for name, file in images.read_tree(copy).items()}
-    return {f"{root}/{name}": file for name, file in tiny_model().items()}
+            return images.read_tree(copy)
+    return tiny_model()

@@ -33,7 +33,8 @@ SCRIPTS: dict[str, Script] = {
     "docker-stopped": Script(
         "the node's Docker engine does not run",
         put="systemctl stop docker.socket docker.service",
-        clear="systemctl start docker.socket docker.service",
+        # A bare node has none.
+        clear="! systemctl -q is-enabled docker.service 2>/dev/null || systemctl start docker.socket docker.service",
     ),
     "ssh-refused": Script(
         "the node refuses the key: permission denied",

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 
 from npuctl.errors import PlayFailedError, UsageError
 from npuctl.paths import content_root
-from npuctl.sandbox import docker, engine, fault_scripts, host_faults, nodes, version_faults, weights_faults
+from npuctl.sandbox import (
+    docker,
+    engine,
+    fault_scripts,
+    host_faults,
+    mirror_faults,
+    nodes,
+    version_faults,
+    weights_faults,
+)
 from npuctl.sandbox.fault_scripts import Script
 from npuctl.sandbox.images import File
 from npuctl.sandbox.model import NPUSIM_STATE, Node, Sandbox
@@ -102,6 +111,7 @@ def explained() -> list[tuple[str, str]]:
     rows += [(name, explanation) for name, (_, explanation) in _OUTER.items()]
     rows.append(("image-missing", "the engine images are gone from the node's Docker engine"))
     rows += [(f"{ENGINE_PREFIX}{name}", text) for name, text in ENGINE_FAULTS.items()]
+    rows += mirror_faults.explained()
     return [*sorted(rows), *_npu_faults_explained()]
 
 
@@ -130,22 +140,36 @@ def _frozen(sandbox: Sandbox, node: Node, request: Request) -> None:
 def _powered_off(sandbox: Sandbox, node: Node, request: Request) -> None:
     running = nodes.existing(sandbox.name)[node.name].state == "running"
     if request.clear and not running:
-        nodes.start(node.container)
-        nodes.wait_until_up(node)
+        _switch_on(sandbox, node)
     elif not request.clear and running:
         docker.run("stop", node.container)
 
 
-def _reboot(_sandbox: Sandbox, node: Node, request: Request) -> None:
+def _never_returns(sandbox: Sandbox, node: Node, request: Request) -> None:
+    docker.run("update", "--restart", nodes.REBOOTS if request.clear else nodes.STAYS_OFF, node.container)
+    if request.clear and nodes.existing(sandbox.name)[node.name].state == "exited":
+        _switch_on(sandbox, node)
+
+
+def _reboot(sandbox: Sandbox, node: Node, request: Request) -> None:
     if not request.clear:
         docker.run("restart", node.container)
-        nodes.wait_until_up(node)
+        nodes.wait_until_up(node, engine=not sandbox.bare)
+
+
+def _switch_on(sandbox: Sandbox, node: Node) -> None:
+    nodes.start(node.container)
+    nodes.wait_until_up(node, engine=not sandbox.bare)
 
 
 _OUTER: dict[str, tuple[Outer, str]] = {
     "unreachable": (_unreachable, "the node's network cable is pulled"),
     "frozen": (_frozen, "nothing on the node runs any more; SSH connects never or times out"),
     "powered-off": (_powered_off, "the node is shut down; --clear starts it"),
+    "reboot-never-returns": (
+        _never_returns,
+        "the next reboot from within ends with a node that is off; --clear switches it on",
+    ),
     "reboot": (_reboot, "the node restarts now and comes back with a new boot id"),
 }
 

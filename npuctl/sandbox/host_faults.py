@@ -122,7 +122,13 @@ rm {_NOW}/encodings.py
     "device-rights": Script(
         "/dev/davinciN can be opened by root alone; --value N (default 0)",
         put='chown root:root "/dev/davinci${1:-0}"; chmod 0600 "/dev/davinci${1:-0}"',
-        clear="chown HwHiAiUser:HwHiAiUser /dev/davinci[0-9]*; chmod 0660 /dev/davinci[0-9]*",
+        clear="""
+for device in /dev/davinci[0-9]*; do
+  [ -e "$device" ] || continue
+  chown HwHiAiUser:HwHiAiUser "$device"
+  chmod 0660 "$device"
+done
+""",
         value_pattern=_NUMBER,
     ),
     # A reload takes runtimes over without a restart; it keeps the old ones unless it is told of others.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import io
+import json
 import os
 import subprocess
 import tarfile
@@ -25,18 +26,17 @@ if TYPE_CHECKING:
 
 REPOSITORY = "npuctl-sandbox"
 INIT = "/usr/local/sbin/npuctl-node-init"
+_NODE_CHANGES = (f'ENTRYPOINT ["{INIT}"]', "CMD []", "ENV container=docker")
 _LEAN = "etc/dpkg/dpkg.cfg.d/npuctl-lean"
 _STAGING = "opt/npuctl-node"
 _RELEASES = {"sim": "v0.18.0", "cpu": "v0.23.0"}
 # Where files of sandbox/node/npusim go in a node.
-_NPUSIM_TARGETS = {
-    "npusim/bin/npu-smi": "usr/local/bin/npu-smi",
-    "npusim/bin/hccn_tool": "usr/local/Ascend/driver/tools/hccn_tool",
-    "npusim/bin/npusim": "usr/local/sbin/npusim",
-    "npusim/bin/lspci": "usr/local/bin/lspci",
-}
-_NPUSIM_PACKAGE = "npusim/npusim/"
-_NPUSIM_LIBRARY = "usr/local/lib/npusim/npusim/"
+_NPUSIM_TARGETS = {"npusim/bin/npusim": "usr/local/sbin/npusim", "npusim/bin/lspci": "usr/local/bin/lspci"}
+# The rest lies where `npusim init` or an installer takes it from.
+_NPUSIM = "npusim/"
+_NPUSIM_LIBRARY = "usr/local/lib/npusim/"
+_MIRROR_PACKAGE = "sandboxmirror/"
+_MIRROR_LIBRARY = "usr/local/lib/npuctl-mirror"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +101,18 @@ def tar_of(files: Files) -> bytes:
 
 def node_files(tree: Files) -> Files:
     """Map sandbox/node onto a node's own paths."""
-    placed = {INIT.lstrip("/"): tree["init"], f"{_STAGING}/finish": tree["finish"]}
+    placed = {
+        INIT.lstrip("/"): tree["init"],
+        f"{_STAGING}/finish": tree["finish"],
+        f"{_STAGING}/strip": tree["strip"],
+    }
     for name, file in tree.items():
         if name.startswith("rootfs/"):
             placed[name.removeprefix("rootfs/")] = file
         elif name in _NPUSIM_TARGETS:
             placed[_NPUSIM_TARGETS[name]] = File(file.content, 0o755)
-        elif name.startswith(_NPUSIM_PACKAGE):
-            placed[_NPUSIM_LIBRARY + name.removeprefix(_NPUSIM_PACKAGE)] = file
+        elif name.startswith(_NPUSIM):
+            placed[_NPUSIM_LIBRARY + name.removeprefix(_NPUSIM)] = file
     return placed
 
 
@@ -137,8 +141,8 @@ def ensure_base_image(progress: Progress) -> str:
     return tag
 
 
-def ensure_node_image(progress: Progress) -> str:
-    """Return the tag of the node image, built if its inputs changed."""
+def ensure_node_image(progress: Progress, *, bare: bool = False) -> str:
+    """Return the tag of the node image, built if its inputs changed; `bare`: of a node without container engine."""
     tree = read_tree(content_root() / "sandbox" / "node")
     with only_one("images"):
         base = ensure_base_image(progress)
@@ -152,8 +156,39 @@ def ensure_node_image(progress: Progress) -> str:
         tag = f"{REPOSITORY}/node:{digest(packages, files)}"
         if not docker.image_id(tag):
             progress.say("finishing the node image")
-            changes = (f'ENTRYPOINT ["{INIT}"]', "CMD []", "ENV container=docker")
-            _commit(packages, tag, files, f"/{_STAGING}/finish", changes=changes)
+            _commit(packages, tag, files, f"/{_STAGING}/finish", changes=_NODE_CHANGES)
+            _forget_older(tag)
+        return _ensure_bare_image(tag, progress) if bare else tag
+
+
+def _ensure_bare_image(node: str, progress: Progress) -> str:
+    tag = f"{REPOSITORY}/node-bare:{digest(docker.image_id(node))}"
+    if not docker.image_id(tag):
+        progress.say("making the image of bare nodes (half a minute)")
+        _commit(node, tag, {}, f"/{_STAGING}/strip", changes=_NODE_CHANGES)
+        _forget_older(tag)
+    return tag
+
+
+def ensure_mirror_image(progress: Progress) -> str:
+    """Return the tag of the mirror's image, built if its inputs changed."""
+    tree = read_tree(content_root() / "sandbox" / "mirror")
+    program = {name: file for name, file in tree.items() if name.startswith(_MIRROR_PACKAGE)}
+    recipe = {f"{_STAGING}/{name}": file for name, file in tree.items() if name not in program}
+    with only_one("images"):
+        base = ensure_base_image(progress)
+        packages = f"{REPOSITORY}/mirror-packages:{digest(base, recipe)}"
+        if not docker.image_id(packages):
+            progress.say("fetching the packages that the mirror serves into its image (about 1 min)")
+            _commit(base, packages, recipe, f"/{_STAGING}/install-packages")
+            _forget_older(packages)
+        tag = f"{REPOSITORY}/mirror:{digest(packages, program)}"
+        if not docker.image_id(tag):
+            progress.say("finishing the mirror image")
+            placed = {f"{_MIRROR_LIBRARY}/{name}": file for name, file in program.items()}
+            start = json.dumps(["python3", "-m", _MIRROR_PACKAGE.rstrip("/")])
+            changes = (f"ENTRYPOINT {start}", "CMD []", f"ENV PYTHONPATH=/{_MIRROR_LIBRARY}")
+            _commit(packages, tag, placed, f"python3 -m compileall -q /{_MIRROR_LIBRARY}", changes=changes)
             _forget_older(tag)
         return tag
 

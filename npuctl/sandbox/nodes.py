@@ -23,8 +23,11 @@ KEY_FILES = ("root/.ssh/authorized_keys", "home/ops/.ssh/authorized_keys")
 
 _CAPABILITIES = (
     *("SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "SYS_NICE", "SYSLOG", "IPC_LOCK", "DAC_READ_SEARCH"),
-    *("SYS_TTY_CONFIG", "AUDIT_CONTROL"),
+    *("SYS_TTY_CONFIG", "AUDIT_CONTROL", "SYS_BOOT"),
 )
+# A node that reboots itself ends its container (the kernel kills its first process), and Docker starts it again.
+REBOOTS, STAYS_OFF = "on-failure", "no"
+_RESTARTS_OF_A_BOOT = 2  # a node that ends again and again while it boots does not come up
 _BOOT_SECONDS = 90
 _STOP_SECONDS = "20"
 
@@ -42,7 +45,8 @@ class Container:
 
 def existing(sandbox: str) -> dict[str, Container]:
     """Return the containers of a sandbox by node name."""
-    ids = docker.lines("ps", "--all", "--quiet", "--filter", f"label={LABEL}={sandbox}")
+    ours = ("--filter", f"label={LABEL}={sandbox}", "--filter", f"label={LABEL_NODE}")
+    ids = docker.lines("ps", "--all", "--quiet", *ours)
     if not ids:
         return {}
     found = (_container(entry) for entry in json.loads(docker.run("inspect", *ids)))
@@ -55,7 +59,7 @@ def create(sandbox: Sandbox, node: Node, image: str) -> None:
         *("create", "--name", node.container, "--hostname", node.name),
         *("--label", f"{LABEL}={sandbox.name}", "--label", f"{LABEL_NODE}={node.name}"),
         *("--label", f"{LABEL_PRODUCT}={sandbox.product}"),
-        *("--network", sandbox.network, "--ip", node.address),
+        *("--network", sandbox.network, "--ip", node.address, "--restart", REBOOTS),
         *(word for capability in _CAPABILITIES for word in ("--cap-add", capability)),
         *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
         *("--device-cgroup-rule", "c *:* rwm", "--cgroupns", "private"),
@@ -90,15 +94,16 @@ def start_services(container: str) -> None:
     docker.attempt("exec", container, "systemctl", "start", "ssh", "docker.socket", "docker", timeout=60)
 
 
-def wait_until_up(node: Node, *, seconds: float = _BOOT_SECONDS) -> None:
-    """Return when systemd has booted, sshd greets and the inner Docker engine answers.
+def wait_until_up(node: Node, *, engine: bool = True, seconds: float = _BOOT_SECONDS) -> None:
+    """Return when systemd has booted, sshd greets and, with `engine`, the inner Docker engine answers.
 
     Raises:
         PlayFailedError: not within `seconds`; the message says what is missing.
     """
     deadline = time.monotonic() + seconds
     _wait(node, "sshd", lambda: greets(node.address), deadline)
-    _wait(node, "its Docker engine", lambda: inner_docker(node.container), deadline)
+    if engine:
+        _wait(node, "its Docker engine", lambda: inner_docker(node.container), deadline)
 
 
 def greets(address: str) -> bool:
@@ -131,7 +136,8 @@ def identity_files(sandbox: Sandbox, node: Node, public_key: str) -> Files:
         "product": sandbox.product,
         "simulated": True,
     }
-    npusim = f"NPUSIM_PRODUCT={sandbox.product}\nNPUSIM_NODE_INDEX={node.index}\n"
+    options = "--bare" if sandbox.bare else f"--driver {sandbox.driver}"
+    npusim = f"NPUSIM_PRODUCT={sandbox.product}\nNPUSIM_NODE_INDEX={node.index}\nNPUSIM_OPTIONS={options}\n"
     return {
         MARKER.lstrip("/"): File((json.dumps(marker, indent=2) + "\n").encode()),
         "etc/default/npusim": File(npusim.encode()),
@@ -168,15 +174,23 @@ def _container(entry: dict[str, object]) -> Container:
 
 
 def _wait(node: Node, what: str, is_up: Callable[[], bool], deadline: float) -> None:
+    before = _life(node)[1]
     while not is_up():
-        state = docker.attempt("container", "inspect", "--format", "{{.State.Status}}", node.container)
-        if state.stdout.strip() == b"exited":
+        state, restarts = _life(node)
+        if state == "exited" or restarts - before >= _RESTARTS_OF_A_BOOT:
             raise PlayFailedError(
                 f"{node.name} ended while it booted\n{_last_words(node)}", hint=preflight.NO_INOTIFY
             )
         if time.monotonic() > deadline:
             raise PlayFailedError(f"{node.name}: {what} is not up in time\n{_last_words(node)}")
         time.sleep(0.3)
+
+
+def _life(node: Node) -> tuple[str, int]:
+    """A node's state, and how often Docker has started it again by itself since somebody started it."""
+    template = "{{.State.Status}} {{.RestartCount}}"
+    words = docker.attempt("container", "inspect", "--format", template, node.container).stdout.split()
+    return (words[0].decode(), int(words[1])) if words else ("", 0)
 
 
 def _mapping(value: object) -> dict[str, object]:

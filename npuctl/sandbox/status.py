@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from npuctl.sandbox import docker, nodes
+from npuctl.sandbox import docker, mirror, nodes
+from npuctl.sandbox.model import MIRROR_HOST
 
 if TYPE_CHECKING:
     from npuctl.sandbox.model import Node, Sandbox
@@ -86,16 +87,21 @@ def table(sandbox: Sandbox, found: list[NodeStatus]) -> str:
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
+    beside = mirror.state(sandbox)
+    if beside:
+        lines.append(f"mirror: {MIRROR_HOST}, {sandbox.mirror_address} ({beside})")
     return f"sandbox {sandbox.name}: simulated NPUs, network {sandbox.subnet}\n" + "\n".join(lines)
 
 
 def as_data(sandbox: Sandbox, found: list[NodeStatus]) -> dict[str, object]:
     """Return the same for `--output json`."""
+    beside = mirror.state(sandbox)
     return {
         "name": sandbox.name,
         "product": sandbox.product,
         "subnet": sandbox.subnet,
         "simulated": True,
+        "mirror": {"state": beside, "address": sandbox.mirror_address} if beside else None,
         "nodes": [asdict(status) for status in found],
     }
 

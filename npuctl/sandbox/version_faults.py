@@ -11,6 +11,8 @@ from npuctl.sandbox.fault_scripts import Script
 
 _DRIVER_INFO = "/usr/local/Ascend/driver/version.info"
 _FIRMWARE_INFO = "/usr/local/Ascend/firmware/version.info"
+# A driver that was installed by its package lies under a read-only mount.
+_WRITABLE = "! mountpoint -q /usr/local/Ascend/driver || umount /usr/local/Ascend/driver"
 _KEPT = "/var/lib/npusim/before-versions"
 _ENGINE_IMAGES = "docker images --filter reference='npuctl-sandbox/*' --format '{{.Repository}}:{{.Tag}}'"
 
@@ -35,6 +37,7 @@ npusim boot
 [ -e {_KEPT}/{name} ] || exit 0
 npusim fault driver --value "$(sed -n 's/^Version=//p' {_KEPT}/{name}/driver)"
 npusim boot
+{_WRITABLE}
 cp {_KEPT}/{name}/driver {_DRIVER_INFO}
 cp {_KEPT}/{name}/firmware {_FIRMWARE_INFO}
 rm -r {_KEPT}/{name}
@@ -80,8 +83,15 @@ rm {_KEPT}/{name}
     return put, clear
 
 
-# A driver of 24.1 with a firmware whose file names it: it fits the firmware, and not the image's CANN.
-_OLD_DRIVER = _driver("24.1.0", also=f"sed -i '/^compatible_version_drv=/s/$/,[24.1,24.1]/' {_FIRMWARE_INFO}")
+# A driver of 24.1 and a firmware whose files name each other: they fit, and the image's CANN does not.
+_OLD_DRIVER = _driver(
+    "24.1.0",
+    also=f"""
+{_WRITABLE}
+sed -i 's/^compatible_version_fw=.*/compatible_version_fw=[7.0.0,7.8.99]/' {_DRIVER_INFO}
+sed -i '/^compatible_version_drv=/s/$/,[24.1,24.1]/' {_FIRMWARE_INFO}
+""",
+)
 _FIRMWARE = _keep("firmware-unfit")
 _CANN_INFO = '"$layer"/usr/local/Ascend/cann-*/*-linux/ascend_toolkit_install.info'
 _PACKAGES = '"$layer"/usr/local/python3.11/lib/python3.11/site-packages'
@@ -99,10 +109,12 @@ SCRIPTS: dict[str, Script] = {
         put=f"""
 {_FIRMWARE}
 cp {_DRIVER_INFO} {_KEPT}/firmware-unfit
+{_WRITABLE}
 sed -i 's/^compatible_version_fw=.*/compatible_version_fw=[8.0.0,8.2.99]/' {_DRIVER_INFO}
 """,
         clear=f"""
 [ -e {_KEPT}/firmware-unfit ] || exit 0
+{_WRITABLE}
 cp {_KEPT}/firmware-unfit {_DRIVER_INFO}
 rm {_KEPT}/firmware-unfit
 """,

@@ -6,62 +6,36 @@ Every key that a person may write stands here, once, with its meaning: the JSON 
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    StringConstraints,
-    model_validator,
+from pydantic import Field, StringConstraints, model_validator
+
+from npuctl.spec.machines import (
+    ContainerEngine,
+    Driver,
+    HubTokens,
+    Mirrors,
+    ModelStore,
+    NpuAddresses,
+    Proxy,
+    Registry,
+    RegistryLogin,
+    SystemTuning,
 )
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def _printable(text: str) -> str:
-    if _CONTROL.search(text):
-        raise ValueError("control characters are not allowed")
-    return text
-
-
-def _absolute(path: str) -> str:
-    _printable(path)
-    if not path.startswith("/") or ".." in path.split("/"):
-        raise ValueError("write an absolute path without '..'")
-    if ":" in path or "," in path:
-        raise ValueError("':' and ',' cannot stand in a path that is mounted into a container")
-    return path
-
-
-def _mount(text: str) -> str:
-    parts = text.split(":")
-    if len(parts) not in {2, 3} or (parts[2:] and parts[2] not in {"ro", "rw"}):
-        raise ValueError("write SOURCE:TARGET or SOURCE:TARGET:ro")
-    for path in parts[:2]:
-        _absolute(path)
-    return text
-
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-GroupName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=4096), AfterValidator(_printable)]
-AbsolutePath = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_absolute)]
-Mount = Annotated[str, AfterValidator(_mount)]
-EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
-Flag = Annotated[str, StringConstraints(pattern=r"^(--)?[A-Za-z][A-Za-z0-9_.-]{0,127}$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
-EnvValue = bool | int | float | Text
-FlagValue = bool | int | float | Text | dict[str, JsonValue] | list[int | float | Text] | None
-
-
-class Frozen(BaseModel):
-    """A part of the spec: frozen, unknown keys refused, no silent conversion of types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+from npuctl.spec.parts import (
+    AbsolutePath,
+    EnvName,
+    EnvValue,
+    Flag,
+    FlagValue,
+    Frozen,
+    GroupName,
+    Mount,
+    Name,
+    Port,
+    SecretRef,
+    Text,
+)
 
 
 class Model(Frozen):
@@ -71,14 +45,34 @@ class Model(Frozen):
     path: AbsolutePath | None = Field(
         default=None, description="Folder with the weights, the same on every node; mounted read-only."
     )
-    source: Literal["local", "modelscope", "huggingface"] = Field(
-        default="local", description="Where the engine takes the weights from when no path is given."
+    source: Literal["local", "modelscope", "huggingface", "path", "ssh", "rsync"] = Field(
+        default="local",
+        description="Where `npuctl provision` takes the weights from: a hub, a folder here (`path`), another"
+        " machine (`ssh`, `rsync`); `local`: they are on the nodes. Without a path the engine downloads from"
+        " the hub by itself.",
+    )
+    from_: Text | None = Field(
+        default=None,
+        alias="from",
+        description="With `path` the folder here; with `ssh` USER@HOST:/FOLDER; with `rsync` its address;"
+        " with a hub the model's name there, where it is not the id.",
+    )
+    revision: Text | None = Field(default=None, description="Branch, tag or commit on the hub.")
+    convert: list[Text] | None = Field(
+        default=None,
+        description="Command that makes safetensors of a MindSpore .ckpt model, run here once after the"
+        " download; {source} and {target} stand for the folders.",
     )
 
     @model_validator(mode="after")
     def _path_or_hub(self) -> Model:
-        if self.path is None and self.source == "local":
+        hub = self.source in {"modelscope", "huggingface"}
+        if self.path is None and not hub:
             raise ValueError("give a path, or a source (modelscope or huggingface) to download from")
+        if self.source in {"path", "ssh", "rsync"} and not self.from_:
+            raise ValueError(f"source {self.source} needs `from`: where the weights are")
+        if self.source == "local" and (self.from_ or self.revision or self.convert):
+            raise ValueError("`from`, `revision` and `convert` go with a source other than local")
         return self
 
 
@@ -97,14 +91,6 @@ class Topology(Frozen):
         return self.tensor_parallel * self.pipeline_parallel * self.data_parallel
 
 
-class SecretRef(Frozen):
-    """A value that stands in the inventory's vault, by name."""
-
-    secret: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = Field(
-        description="Key below npuctl_secrets in group_vars/all/vault.yml."
-    )
-
-
 class Service(Frozen):
     """One model served by one engine, on one or more nodes."""
 
@@ -114,6 +100,11 @@ class Service(Frozen):
     )
     version: Text = Field(description="Release of the engine; decides image, flags and environment.")
     image: Text | None = Field(default=None, description="Image to run in place of the release's own.")
+    image_file: Text | None = Field(
+        default=None,
+        description="Archive of the image here (docker save), for nodes without a registry; beside the"
+        " inventory's hosts.yml unless absolute; {arch} stands for the node's aarch64 or x86_64.",
+    )
     model: Model = Field(description="What is served.")
     hosts: GroupName | list[Text] = Field(description="An inventory group, or a list of hosts in rank order.")
     replicas: int = Field(default=1, ge=1, le=4096, description="Independent copies of the service.")
@@ -186,6 +177,21 @@ class ClusterSpec(Frozen):
     """Everything that a person decides about one cluster."""
 
     name: Name = Field(description="Name of the cluster; part of every container's name.")
+    mirrors: Mirrors | None = Field(default=None, description="Where things are fetched from.")
+    proxy: Proxy | None = Field(default=None, description="The way out of the network.")
+    registries: dict[Registry, RegistryLogin] = Field(
+        default_factory=dict, description="Logins, by registry."
+    )
+    hub_tokens: HubTokens = Field(default=HubTokens(), description="Tokens for model hubs.")
+    system: SystemTuning | None = Field(
+        default=None, description="Settings of the operating system; {} sets all that the vendors publish."
+    )
+    container_engine: ContainerEngine | None = Field(
+        default=None, description="Docker; {} installs it where it is missing."
+    )
+    driver: Driver | None = Field(default=None, description="NPU driver and firmware.")
+    npu_addresses: NpuAddresses | None = Field(default=None, description="The NPUs' own network ports.")
+    model_store: ModelStore = Field(default=ModelStore(), description="How weights get to the nodes.")
     services: list[Service] = Field(description="The services, in order of placement.")
     npu_network: Literal["auto", "required", "unused"] = Field(
         default="auto",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,11 @@ from pydantic import BaseModel, ValidationError
 
 from npuctl.errors import UsageError
 from npuctl.spec.models import ClusterSpec
+from npuctl.spec.parts import SecretRef
+from npuctl.spec.secrets import masked
 
 KEY = "npuctl_cluster"
+_IN_VAULT = "its value stands below npuctl_secrets in group_vars/all/vault.yml"
 Path = tuple[str | int, ...]
 
 
@@ -146,13 +150,16 @@ def _templates(data: object, lines: Mapping[Path, int], file: str, path: Path = 
             yield from _templates(value, lines, file, (*path, index))
     elif isinstance(data, str) and any(mark in data for mark in ("{{", "{%", "{#")):
         where = f"{file}:{lines.get(path, 1)}: {dotted(path)}"
-        yield Problem(where, f"templates are not read here: {data!r}", "write the value itself")
+        yield Problem(where, f"templates are not read here: {masked(data)!r}", "write the value itself")
 
 
 def _problem(item: dict[str, Any], lines: Mapping[Path, int], file: str) -> Problem:
     path = _existing_path((KEY, *item["loc"]), lines)
     where = f"{file}:{lines.get(path, lines.get(path[:-1], 1))}: {dotted(path)}"
     kind, found = item["type"], item.get("input")
+    if kind not in {"extra_forbidden", "missing"} and _is_secret(item["loc"]):
+        return _secret_problem(item, where)
+    where, found = masked(where), _shown(found)
     if kind == "extra_forbidden":
         known = _known_keys(item["loc"][:-1])
         near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
@@ -164,7 +171,10 @@ def _problem(item: dict[str, Any], lines: Mapping[Path, int], file: str) -> Prob
         return Problem(where, f"{found!r} does not fit", f"it must match {item['ctx']['pattern']}")
     if kind == "model_type":
         keys = ", ".join(_known_keys(item["loc"]))
-        return Problem(where, f"{found!r} does not fit", f"write a mapping with the keys: {keys}")
+        fields = _model_at(item["loc"]).model_fields.values()
+        hidden = any(_names(field.annotation, SecretRef) for field in fields)
+        what = "this" if hidden else repr(found)
+        return Problem(where, f"{what} does not fit", f"write a mapping with the keys: {keys}")
     message = item["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(found, dict | list) else f" (found {found!r})"
     return Problem(where, f"{message[:1].lower()}{message[1:]}{shown}")
@@ -195,19 +205,58 @@ def _existing_path(path: Path, lines: Mapping[Path, int]) -> Path:
 
 def _is_union_tag(part: str | int) -> bool:
     return isinstance(part, str) and (
-        part in {"bool", "int", "float", "str", "none", "constrained-str"}
+        part in {"bool", "int", "float", "str", "none", "constrained-str", SecretRef.__name__}
         or "[" in part
         or ("-" in part and "(" in part)
     )
 
 
 def _known_keys(loc: tuple[str | int, ...]) -> list[str]:
+    return sorted(field.alias or name for name, field in _model_at(loc).model_fields.items())
+
+
+def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel]:
     model: type[BaseModel] = ClusterSpec
     for part in loc:
         if isinstance(part, int) or part not in model.model_fields:
             continue
         model = _inner_model(model.model_fields[part].annotation) or model
-    return sorted(model.model_fields)
+    return model
+
+
+def _secret_problem(item: dict[str, Any], where: str) -> Problem:
+    """Says nothing of the value: whoever writes the secret itself here must not find it in a CI log as well."""
+    if item["type"] == "string_pattern_mismatch":
+        return Problem(where, "this name of a secret does not fit", f"it must match {item['ctx']['pattern']}")
+    return Problem(where, "this is no reference to a secret", f"write {{secret: NAME}}; {_IN_VAULT}")
+
+
+def _shown(found: object) -> object:
+    """A value that a message repeats, without a name and password before an @, in an address or not."""
+    if not isinstance(found, str):
+        return found
+    return masked(found) if "://" in found else re.sub(r"[^\s'\"/:]+:[^\s'\"]*@", "***@", found)
+
+
+def _is_secret(loc: tuple[str | int, ...]) -> bool:
+    """Whether the place is one for a reference to a secret, or lies within one."""
+    model: type[BaseModel] = ClusterSpec
+    for part in loc:
+        if isinstance(part, int) or part not in model.model_fields:
+            continue
+        annotation = model.model_fields[part].annotation
+        if _names(annotation, SecretRef):
+            return not _names(annotation, str) or SecretRef.__name__ in loc
+        model = _inner_model(annotation) or model
+    return False
+
+
+def _names(annotation: object, wanted: type) -> bool:
+    """Whether a type is, or is made of, another; what a mapping's keys are does not count."""
+    arguments = getattr(annotation, "__args__", ())
+    if getattr(annotation, "__origin__", None) is dict:
+        arguments = arguments[1:]
+    return annotation is wanted or any(_names(argument, wanted) for argument in arguments)
 
 
 def _inner_model(annotation: object) -> type[BaseModel] | None:

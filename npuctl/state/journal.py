@@ -117,4 +117,5 @@ def _after(run: PastRun, event: str, line: Mapping[str, Any]) -> PastRun:
         return replace(run, end=f"ended with {run.exit_code}")
     if event == "failed":
         return replace(run, end=f"failed: {line['error']}")
-    return replace(run, end=event)
+    # What a run writes on its way, as the steps of a driver's change, is no end.
+    return replace(run, end=event) if event == "interrupted" else run

@@ -37,12 +37,12 @@ def _is_pytest(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def _nodes_up(engine: str, nodes: int, folder: Path) -> Iterator[Sandbox]:
+def _nodes_up(engine: str, nodes: int, folder: Path, *more: str) -> Iterator[Sandbox]:
     skip_without_engine()
     _remove_leftovers()
     name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(2)}"
     try:
-        wanted = ["--nodes", str(nodes), "--product", "a2", "--engine", engine]
+        wanted = ["--nodes", str(nodes), "--product", "a2", "--engine", engine, *more]
         up = run_sandbox("up", "--name", name, *wanted, "--inventory", str(folder), "--output", "json")
         members = json.loads(up)["nodes"]
         spec = yaml.safe_load((folder / "group_vars/all/cluster.yml").read_text())
@@ -79,6 +79,13 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def lone_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One node, for tests that change a machine and need no second one."""
+    with _nodes_up("sim", 1, tmp_path_factory.mktemp("lone") / "inventory") as found:
+        yield found
+
+
 @pytest.fixture
 def cluster(sandbox: Sandbox, tmp_path: Path) -> Iterator[Cluster]:
     """The three nodes, empty before the test and after it."""
@@ -90,6 +97,39 @@ def cluster(sandbox: Sandbox, tmp_path: Path) -> Iterator[Cluster]:
 def watched(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The three nodes, for the tests of a module that only look at them and take back what they break."""
     with _one_test(sandbox, tmp_path_factory.mktemp("watched")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One bare node, and a mirror that has everything it lacks."""
+    folder = tmp_path_factory.mktemp("mirrored") / "inventory"
+    with _nodes_up("sim", 1, folder, "--mirror", "--mirror-model", "8") as found:
+        yield found
+
+
+@pytest.fixture
+def bare(mirrored: Sandbox, tmp_path: Path) -> Iterator[Cluster]:
+    """The bare node with its mirror and the inventory that the sandbox wrote; given back after the test."""
+    spec = yaml.safe_load((mirrored.inventory / "group_vars/all/cluster.yml").read_text())["npuctl_cluster"]
+    vault = (mirrored.inventory / "group_vars/all/vault.yml").read_text()
+    with _one_test(mirrored, tmp_path) as found:
+        found.rewrite(spec)
+        yield found
+        found.env.clear()
+        (found.inventory / "group_vars/all/vault.yml").write_text(vault)
+        found.rewrite(spec)
+        found.run("teardown", "--provision", "--images", "--weights", "--yes")
+
+
+@pytest.fixture(scope="module")
+def super_pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two A3 nodes, for the tests of a module."""
+    folder = tmp_path_factory.mktemp("super-pod")
+    with (
+        _nodes_up("sim", 2, folder / "inventory", "--product", "a3") as sandbox,
+        _one_test(sandbox, tmp_path_factory.mktemp("pod")) as found,
+    ):
         yield found
 
 

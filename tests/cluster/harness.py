@@ -125,6 +125,14 @@ class Node:
         assert done.returncode == 0 or not check, f"{self.name}: {script}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def sh_with(self, given: str, script: str) -> str:
+        """Output of a script that reads `given` from its standard input; whatever its end."""
+        words = ["docker", "exec", "-i", self.container, "sh", "-c", script]
+        done = subprocess.run(
+            words, input=given, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+        return done.stdout
+
     def containers(self) -> dict[str, str]:
         """Container → state, as the node's own engine tells."""
         rows = self.sh("docker ps --all --format '{{.Names}} {{.State}}'").splitlines()
@@ -244,6 +252,10 @@ class Cluster:
             yaml.safe_dump(spec, allow_unicode=True, sort_keys=False), encoding="utf-8"
         )
 
+    def rewrite(self, spec: dict[str, Any]) -> None:
+        """Write cluster.yml from a whole spec, under the name of this folder's clusters."""
+        self.write(*spec["services"], **{key: spec[key] for key in spec if key not in {"name", "services"}})
+
     def run(self, verb: str, *words: str, expect: int | None = 0) -> Ran:
         """Run a verb to its end; its exit code must be `expect`, and it may never show a traceback."""
         done = self.begin(verb, *words).finish()
@@ -322,6 +334,11 @@ class Cluster:
         self._faults.remove((node, name))
         run_sandbox("fault", node, name, "--clear", "--name", self.sandbox.name)
 
+    def mend_all(self) -> None:
+        """Take every fault off, the last one first."""
+        for node, name in reversed(list(self._faults)):
+            self.mend(node, name)
+
     def hold_chip(self, node: str, chip: int) -> int:
         """Start a process that is none of ours and has an NPU open; its pid on the node."""
         chosen = self.node(node)
@@ -356,8 +373,7 @@ class Cluster:
             if running.process.poll() is None:
                 os.killpg(running.process.pid, signal.SIGKILL)
                 running.process.wait()
-        for node, name in reversed(self._faults):
-            run_sandbox("fault", node, name, "--clear", "--name", self.sandbox.name)
+        self.mend_all()
         for chosen, pid in self._foreign:
             chosen.sh(f"kill -9 {pid}", check=False)
         self.env.clear()

@@ -4,59 +4,40 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
+
+from tests.cluster.watching import CommandLines, files_with, readable_by_others
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.cluster.harness import Cluster, Node
 
 pytestmark = pytest.mark.cluster
 NAME = "npuctl-ct-chat-0"
 FILE = "/etc/npuctl/ct/chat-0/secrets.env"
 PLACES = "/etc /root /home /var/tmp /var/log /tmp /run /usr/local /opt /srv"
+CANARY = "canary-"
 FIRST, SECOND, TOKEN = "canary-first-5f2a", "canary-second-9c1d'\"$(id)", "canary-token-77e0"
 
 
 def _encrypt(cluster: Cluster, key: str) -> None:
+    _write_vault(cluster, {"chat_key": key, "hub_token": TOKEN})
+
+
+def _write_vault(cluster: Cluster, secrets: dict[str, str]) -> None:
     vault = cluster.inventory / "group_vars/all/vault.yml"
     password = cluster.work / "vault-password"
     password.write_text("open sesame\n")
-    quoted = key.replace("'", "''")
-    vault.write_text(f"npuctl_secrets:\n  chat_key: '{quoted}'\n  hub_token: {TOKEN}\n")
+    vault.write_text(yaml.safe_dump({"npuctl_secrets": secrets}))
     cluster.env["ANSIBLE_VAULT_PASSWORD_FILE"] = str(password)
     tool = Path(sys.executable).with_name("ansible-vault")
     subprocess.run(
         [str(tool), "encrypt", str(vault)], env=cluster.environment(), check=True, capture_output=True
     )
     assert vault.read_text().startswith("$ANSIBLE_VAULT")
-
-
-class _CommandLines(threading.Thread):
-    """Looks at every process's command line: nodes are containers, so this machine sees theirs as well."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.enough = threading.Event()
-        self.found: list[str] = []
-        self.looks = 0
-
-    def run(self) -> None:
-        while not self.enough.wait(0.02):
-            self.looks += 1
-            self.found += [line for line in _command_lines() if "canary-" in line]
-
-
-def _command_lines() -> Iterator[str]:
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            yield path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-        except OSError:
-            continue
 
 
 def _files_with_canaries(node: Node) -> list[str]:
@@ -71,7 +52,7 @@ def test_secrets_reach_the_engine_and_show_nowhere(cluster: Cluster) -> None:
     )
     _encrypt(cluster, FIRST)
     cluster.env["SOME_TOKEN"] = "canary-environment-31"  # of npuctl's own process: nobody asked to keep it
-    sampler = _CommandLines()
+    sampler = CommandLines([CANARY])
     sampler.start()
     shown = [cluster.run(verb, "--output", "json").text for verb in ("check", "plan", "inspect")]
     shown += [cluster.run("deploy", *words).text for words in (["--check"], ["--output", "json"])]
@@ -102,8 +83,7 @@ def test_secrets_reach_the_engine_and_show_nowhere(cluster: Cluster) -> None:
     assert _files_with_canaries(node) == [FILE]
     assert [_files_with_canaries(other) for other in cluster.nodes[1:]] == [[], []]
     shown += [cluster.run(verb, "--output", "json").text for verb in ("stop", "start")]
-    sampler.enough.set()
-    sampler.join()
+    sampler.stop()
     shown += [node.sh("journalctl --no-pager --output cat")]
 
     assert not [text for text in shown if "canary-" in text]
@@ -129,3 +109,84 @@ def test_a_vault_that_cannot_be_opened_is_said_before_any_node_is_asked(cluster:
     cluster.env["ANSIBLE_VAULT_PASSWORD_FILE"] = str(wrong)
     assert "ecrypt" in cluster.run("deploy", expect=2).text
     (cluster.inventory / "group_vars/all/vault.yml").unlink()
+
+
+def test_a_secret_in_a_command_line_would_be_seen(cluster: Cluster) -> None:
+    """Planted here and on a node, for the fiftieth part of a second."""
+    with CommandLines([CANARY]) as sampler:
+        subprocess.run(
+            [sys.executable, "-S", "-c", "import time; time.sleep(0.02)", "canary-here"], check=True
+        )
+        cluster.nodes[0].sh_with("python3 -S -c 'import time; time.sleep(0.02)' canary-there\n", "sh")
+    assert any("canary-here" in line for line in sampler.found)
+    assert any("canary-there" in line for line in sampler.found)
+
+
+def test_a_secret_in_a_file_would_be_seen(cluster: Cluster) -> None:
+    node = cluster.nodes[0]
+    node.sh_with(
+        "canary-file", "umask 022; cat > /var/tmp/open; umask 077; cat /var/tmp/open > /var/tmp/closed"
+    )
+    try:
+        found = files_with(node, ["canary-file"])
+        assert set(found) == {"/var/tmp/open", "/var/tmp/closed"}
+        assert [line.split()[0] for line in readable_by_others(found)] == ["/var/tmp/open"]
+    finally:
+        node.sh("rm -f /var/tmp/open /var/tmp/closed")
+
+
+def test_secrets_of_provisioning_are_used_and_show_nowhere(bare: Cluster) -> None:
+    """Registry login, hub token, proxy and API key, from the bare node to tokens and back."""
+    node = bare.nodes[0]
+    secrets = _wish_for_everything_secret(bare)
+    words = [*secrets.values(), "canary-proxy"]
+    with CommandLines(words) as sampler:
+        shown = [bare.run("provision", *more).text for more in (["--dry-run"], ["--output", "json"], [])]
+        shown += [bare.run("deploy", "--output", "json").text, bare.run("inspect", "--output", "json").text]
+        assert bare.states() == {"chat-0": "ready"}
+        assert node.complete(8000, model="npuctl/gated", key=secrets["chat_key"])[0] == 200
+        shown += [node.sh("docker ps -aq | xargs docker inspect; docker image inspect $(docker images -q)")]
+        shown += [node.sh("docker info 2>&1; systemctl show docker"), node.sh("journalctl --no-pager -o cat")]
+        modes = files_with(node, words)
+        shown += [bare.run("check", "--output", "json", expect=None).text]
+    assert sampler.found == []
+    assert sampler.looks > 100
+    assert modes, "the engine's key is in a file"
+    assert readable_by_others(modes) == []
+    assert [word for word in words for text in shown if word in text] == []
+    kept = [path for path in (*bare.inventory.rglob("*"), *bare.work.rglob("*")) if path.is_file()]
+    assert [path for path in kept for word in words if word.encode() in path.read_bytes()] == []
+    assert any(path.name.startswith("plan-") for path in kept), "no run folder was looked at"
+
+
+def test_a_login_that_is_refused_does_not_show_it(bare: Cluster) -> None:
+    _wish_for_everything_secret(bare, mirror_registry_password="canary-password-0b")
+    refused = bare.run("provision", "--only", "mirrors,container_engine,images", expect=4)
+    assert "does not take the login" in refused.text
+    kept = [path for path in (*bare.inventory.rglob("*"), *bare.work.rglob("*")) if path.is_file()]
+    assert CANARY not in refused.text
+    assert [path for path in kept if CANARY.encode() in path.read_bytes()] == []
+    assert files_with(bare.nodes[0], ["canary-password"]) == {}
+
+
+def _wish_for_everything_secret(bare: Cluster, **changes: str) -> dict[str, str]:
+    """A spec in which every place that takes a secret has one; the secrets, encrypted in the vault."""
+    folder = bare.inventory / "group_vars/all"
+    spec: dict[str, Any] = yaml.safe_load((folder / "cluster.yml").read_text())["npuctl_cluster"]
+    secrets: dict[str, str] = yaml.safe_load((folder / "vault.yml").read_text())["npuctl_secrets"]
+    secrets |= {"chat_key": "canary-key-31", "some_token": "canary-token-8e", **changes}
+    # Nobody listens there: everything that is really fetched is reached directly.
+    secrets |= {name: f"http://me:canary-proxy-{name}@127.0.0.1:9" for name in ("proxy_http", "proxy_https")}
+    spec["mirrors"]["docker"]["images"]["quay.io"] = "mirror.sandbox:5001/quay.io"
+    hub = spec["mirrors"]["huggingface"].partition("://")[2].partition("/")[0]
+    spec["proxy"] = {
+        "http": {"secret": "proxy_http"},
+        "https": {"secret": "proxy_https"},
+        "no_proxy": [".sandbox", "mirror.sandbox", hub, *(node.address for node in bare.nodes)],
+    }
+    service = spec["services"][0]
+    service["model"] = {"id": "npuctl/gated", "path": "/data/models/gated", "source": "huggingface"}
+    service |= {"api_key": {"secret": "chat_key"}, "secret_env": {"HF_TOKEN": {"secret": "some_token"}}}
+    bare.rewrite(spec)
+    _write_vault(bare, secrets)
+    return secrets

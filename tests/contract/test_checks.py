@@ -11,13 +11,17 @@ from npuctl.plan.checks.catalogue import LANGUAGES, Entry, catalogue
 from npuctl.sandbox import faults
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CHECKS = REPOSITORY / "npuctl" / "plan" / "checks"
+FOLDERS = (REPOSITORY / "npuctl" / "plan" / "checks", REPOSITORY / "npuctl" / "plan" / "provision")
+
+
+def modules() -> list[Path]:
+    return [path for folder in FOLDERS for path in folder.rglob("*.py")]
 
 
 def ids_in_code() -> dict[str, str]:
     """Every literal that stands as a finding's id → the module it stands in."""
     found: dict[str, str] = {}
-    for path in CHECKS.rglob("*.py"):
+    for path in modules():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
                 for keyword in node.keywords:
@@ -38,7 +42,7 @@ def _texts(value: ast.expr) -> list[str]:
 def test_every_finding_has_its_entry_and_every_entry_its_finding() -> None:
     code, known = ids_in_code(), catalogue()
     assert sorted(set(code) - set(known)) == []
-    source = "".join(path.read_text(encoding="utf-8") for path in CHECKS.rglob("*.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in modules())
     assert [name for name in known if f'"{name}"' not in source] == []
 
 

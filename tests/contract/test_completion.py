@@ -64,7 +64,7 @@ def test_bash_offers_every_option_of_a_command(script: Path, command: Command) -
     [
         (("deploy", "--output", ""), ("text", "json")),
         (("deploy", "--output", "=", "j"), ("json",)),
-        (("sandbox", ""), ("up", "status", "down", "fault")),
+        (("sandbox", ""), ("up", "status", "down", "fault", "packages", "mirror-log")),
         (("sandbox", "up", "--product", ""), ("a2", "a3", "310p")),
         (("status", "inventories/prod", "--ser"), ("--service",)),
         (("deploy", "--service", "plan", "--fo"), ()),

@@ -19,7 +19,7 @@ VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_si
 
 def template() -> str:
     tasks = yaml.safe_load((REPOSITORY / "roles/npu_container/tasks/start.yml").read_text(encoding="utf-8"))
-    (task,) = [task for task in tasks if "npuctl_secrets" in str(task)]
+    (task,) = [task for task in tasks if "npuctl_secrets" in str(task.get("ansible.builtin.copy"))]
     return str(task["ansible.builtin.copy"]["content"])
 
 
@@ -69,3 +69,24 @@ def test_a_number_is_text_in_both() -> None:
 def test_names_are_sorted_alike() -> None:
     names = dict.fromkeys(("b", "A", "_c", "B", "a", "A_", "A1"), "k")
     assert rendered(names, {"k": "v"}) == secrets_text(names, {"k": "v"})
+
+
+def test_each_registrys_login_gets_its_own_password() -> None:
+    """The module takes logins and passwords as two lists in one order; only the second one is secret."""
+    text = (REPOSITORY / "roles/container_image/tasks/main.yml").read_text(encoding="utf-8")
+    (task,) = [task for task in yaml.safe_load(text) if "npuctl_secrets" in str(task)]
+    assert task["no_log"] is True
+    logins = [{"registry": name, "username": "me", "secret": f"of_{name}"} for name in ("b", "a", "c")]
+    secrets = {"of_a": "first", "of_b": "'\"$(id)\\", "of_c": "", "other": "unused"}
+    variables = {"container_image_logins": logins, "npuctl_secrets": secrets}
+    given = trust_as_template(task["npuctl_image"]["passwords"])
+    made = Templar(loader=DataLoader(), variables=variables).template(given)
+    assert list(made) == [secrets["of_b"], secrets["of_a"], secrets["of_c"]]
+
+
+def test_no_other_task_of_any_role_sees_a_registrys_password() -> None:
+    for file in sorted((REPOSITORY / "roles").glob("*/tasks/*.yml")):
+        for task in yaml.safe_load(file.read_text(encoding="utf-8")):
+            if "passwords" in task.get("npuctl_image", {}):
+                assert task["no_log"] is True
+                assert task["npuctl_image"]["state"] == "begun", "the others say what they did"

@@ -22,6 +22,7 @@ LONGEST = 12000  # characters; the longest table of 16 chips has 8000
 PARSERS = {
     "info": ("npu_smi", "parse_info"),
     "mapping": ("npu_smi", "parse_mapping"),
+    "boot-status": ("boot_status", "parse_boot_status"),
     "answer": ("npu_smi_answer", "parse_answer"),
     "list": ("npu_smi_cards", "parse_list"),
     "board": ("npu_smi_cards", "parse_board"),

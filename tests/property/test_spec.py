@@ -85,9 +85,9 @@ def written(draw: st.DrawFn) -> str:
 @settings(max_examples=60)
 def test_a_spec_that_is_written_and_read_again_is_the_same(text: str) -> None:
     spec = parse_cluster(text, file="f")
-    again = yaml.safe_dump({KEY: spec.model_dump(mode="json")}, allow_unicode=True)
+    again = yaml.safe_dump({KEY: spec.model_dump(mode="json", by_alias=True)}, allow_unicode=True)
     assert parse_cluster(again, file="f") == spec
-    short = yaml.safe_dump({KEY: spec.model_dump(mode="json", exclude_defaults=True)})
+    short = yaml.safe_dump({KEY: spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)})
     assert parse_cluster(short, file="f") == spec
 
 

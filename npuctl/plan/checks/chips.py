@@ -63,7 +63,10 @@ def _how_to_make_readable(node: CheckedNode) -> str:
             " who else waits (state D); end what uses the NPUs, and reboot the node if npu-smi hangs still"
         )
     if "is not installed" in error:
-        return f"install the NPU driver on {node.name}: npu-smi comes with it"
+        return (
+            f"install the NPU driver on {node.name}: npu-smi comes with it; npuctl provision does it, where"
+            " npuctl_cluster.driver says which"
+        )
     return (
         "install or repair the NPU driver; ret -8005 means that the driver is not usable from here: not as root,"
         " without /dev/davinci*, or changed without a reboot"

@@ -47,7 +47,8 @@ def _engine_answers(node: CheckedNode) -> Iterator[Finding]:
             expected="a Docker engine that answers",
             remedy="log in as root, or set ansible_become: true: this user may not use the Docker engine"
             if refused
-            else f"on {node.name}: systemctl start docker; journalctl -u docker tells why it stopped",
+            else f"on {node.name}: systemctl start docker; journalctl -u docker tells why it stopped; where no Docker"
+            " is installed, npuctl provision does it (npuctl_cluster.container_engine)",
         )
 
 
@@ -137,25 +138,15 @@ def _largest_copy(path: str, checked: Checked) -> tuple[int, str]:
 
 def _image_present(node: CheckedNode, replica: Replica, checked: Checked) -> Iterator[Finding]:
     image = replica.container.image
-    if node.facts.docker.error or image in node.facts.images:
+    # Pinned by digest it is the same image under the name of a mirror.
+    names = {image, replica.container.pull.source} if "@" in image else {image}
+    if node.facts.docker.error or names & set(node.facts.images):
         return
     copies = (other.image(image) for other in checked.nodes)
     unpacked_bytes = max((copy.size_bytes for copy in copies if copy), default=0)
-    wanted = _ROOM_TO_PULL * unpacked_bytes or _USUAL_IMAGE_BYTES
-    disk = _disk_of(node, "docker")
-    if disk is not None and disk.free_bytes < wanted:
-        unpacked = f", {size(unpacked_bytes)} unpacked," if unpacked_bytes else ""
-        yield Finding(
-            id="disk.image",
-            severity="error" if disk.free_bytes < unpacked_bytes else "warning",
-            node=node.name,
-            seen=f"{image}{unpacked} is not on the node, and {size(disk.free_bytes)} are free on the disk"
-            f" {disk.path} of Docker",
-            expected=f"the image, or {size(wanted)} free to bring it",
-            remedy="docker system df shows what takes the space; docker image prune frees some;"
-            " or move Docker's data-root to a larger disk",
-            service=replica.service,
-        )
+    full = no_room(node, image, unpacked_bytes, replica.service)
+    if full is not None:
+        yield full
         return
     yield Finding(
         id="image.absent",
@@ -165,6 +156,26 @@ def _image_present(node: CheckedNode, replica: Replica, checked: Checked) -> Ite
         expected="the image, or a registry that has it",
         remedy="deploy will pull it; without a registry: docker load -i IMAGE.tar on the node",
         service=replica.service,
+    )
+
+
+def no_room(node: CheckedNode, image: str, unpacked_bytes: int, service: str) -> Finding | None:
+    """The finding that Docker's disk has no room for an image; 0 bytes: its size is not known."""
+    wanted = _ROOM_TO_PULL * unpacked_bytes or _USUAL_IMAGE_BYTES
+    disk = _disk_of(node, "docker")
+    if disk is None or disk.free_bytes >= wanted:
+        return None
+    unpacked = f", {size(unpacked_bytes)} unpacked," if unpacked_bytes else ""
+    return Finding(
+        id="disk.image",
+        severity="error" if disk.free_bytes < unpacked_bytes else "warning",
+        node=node.name,
+        seen=f"{image}{unpacked} is not on the node, and {size(disk.free_bytes)} are free on the disk"
+        f" {disk.path} of Docker",
+        expected=f"the image, or {size(wanted)} free to bring it",
+        remedy="docker system df shows what takes the space; docker image prune frees some;"
+        " or move Docker's data-root to a larger disk",
+        service=service,
     )
 
 

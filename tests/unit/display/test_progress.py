@@ -48,12 +48,21 @@ def test_a_notice_is_a_line() -> None:
         (Event("n", "r", "Write", "changed", 0.04), "  n Write: changed (0.0 s)"),
         (Event("n", "r", "Run", "failed", 1, "boom"), "  n FAILED Run: boom"),
         (Event("n", "r", "Run", "unreachable", 1, "off"), "  n UNREACHABLE Run: off"),
+        (Event("n", "r", "Pull", "waiting", 0, "1.0 of 4.0 GiB"), "  n Pull: 1.0 of 4.0 GiB"),
+        (Event("n", "r", "Pull", "waiting"), "  n Pull: not yet"),
         (Event("n", "r", "Run", "ok"), ""),
         (Event("n", "r", "Run", "started"), ""),
     ],
 )
 def test_an_event_is_a_line_where_something_happened(event: Event, line: str) -> None:
     assert Plain(lambda _text: None).line(event) == line
+
+
+def test_what_could_not_be_done_is_a_line_though_nothing_changed() -> None:
+    event = Event(
+        "node-1", "os_tuning", "Set kernel values", "ok", 0.5, "/sys/x cannot be set to 1: no", notable=True
+    )
+    assert "cannot be set to 1" in Plain(lambda _text: None).line(event)
 
 
 def test_nothing_is_written_where_nothing_is_new() -> None:

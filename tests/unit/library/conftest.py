@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import http.server
 import json
@@ -29,11 +30,19 @@ INFO = {
 
 
 class Engine:
-    """The engine: `containers` and `images` by name, `calls` as (method, path, query, body) in order."""
+    """The engine: `containers` and `images` by name, `calls` as (method, path, query, body) in order.
+
+    `described`: what more it says of an image than its id; `platforms` what a registry says of a name;
+    `logins` the X-Registry-Auth of each call that had one; `loads` the names that an archive brings.
+    """
 
     def __init__(self) -> None:
         self.containers: dict[str, dict[str, Any]] = {}
         self.images: set[str] = set()
+        self.described: dict[str, dict[str, Any]] = {}
+        self.platforms: dict[str, list[str]] = {}
+        self.logins: list[dict[str, str]] = []
+        self.loads: list[str] = []
         self.calls: list[tuple[str, str, dict[str, str], Any]] = []
         self.pull_stream: list[dict[str, Any]] = [{"status": "Pulling"}, {"status": "Done"}]
         self.logs: bytes = b""
@@ -49,21 +58,24 @@ class Engine:
             return 500, {"message": self.broken}
         match [method, *path.strip("/").split("/")]:
             case ["GET", "version"]:
-                return 200, {"Version": "24.0.9"}
+                return 200, {"Version": "24.0.9", "Arch": "arm64"}
             case ["GET", "info"]:
                 return 200, INFO
             case ["GET", "images", "json"]:
                 return 200, [{"RepoTags": [name, "<none>:<none>"]} for name in sorted(self.images)] + [
                     {"RepoTags": None}
                 ]
-            case ["GET", "images", *name, "json"]:
-                found = "/".join(name) in self.images
-                return (200, {}) if found else (404, {"message": "No such image"})
-            case ["POST", "images", "create"]:
-                return self._pull(query)
+            case [_, "images" | "distribution", *what]:
+                return self._images(method, what, query, registry=path.startswith("/distribution"))
             case ["GET", "containers", "json"]:
                 return 200, [
-                    {"Id": found["Id"], "Names": [found["Name"]], "Labels": found["Config"]["Labels"]}
+                    {
+                        "Id": found["Id"],
+                        "Names": [found["Name"]],
+                        "Labels": found["Config"]["Labels"],
+                        "Image": found["Config"]["Image"],
+                        "ImageID": found.get("Image", ""),
+                    }
                     for found in self.containers.values()
                 ]
             case ["POST", "containers", "create"]:
@@ -74,10 +86,39 @@ class Engine:
                 return self._act(method, name, what, body)
         return 500, {"message": f"the test's engine does not know {method} {path}"}
 
+    def _images(self, method: str, what: list[str], query: dict[str, str], *, registry: bool) -> Answer:
+        if method == "GET":
+            return self._describe("/".join(what[:-1]), registry=registry)
+        match [method, *what]:
+            case ["POST", "create"]:
+                return self._pull(query)
+            case ["POST", "load"]:
+                self.images |= set(self.loads)
+                said = [{"stream": f"Loaded image: {name}\n"} for name in self.loads]
+                return 200, "\r\n".join(json.dumps(line) for line in said).encode()
+            case ["POST", *name, "tag"]:
+                made = f"{query['repo']}:{query['tag']}"
+                self.images.add(made)
+                self.described[made] = {"Id": "/".join(name)}
+                return 201, None
+            case ["DELETE", *name] if "/".join(name) in self.images:
+                self.images.discard("/".join(name))
+                return 200, []
+        return 404, {"message": "No such image"}
+
     def _pull(self, query: dict[str, str]) -> Answer:
         if not any("error" in line for line in self.pull_stream):
             self.images.add(query["fromImage"] + (f":{query['tag']}" if "tag" in query else ""))
         return 200, "\r\n".join(json.dumps(line) for line in self.pull_stream).encode()
+
+    def _describe(self, name: str, *, registry: bool) -> Answer:
+        if registry:
+            known = self.platforms.get(name)
+            answer = {"Platforms": [{"architecture": one} for one in known or []]}
+            return (200, answer) if known else (500, {"message": "the registry does not say"})
+        if name not in self.images:
+            return 404, {"message": "No such image"}
+        return 200, {"Id": f"sha256:{name}", "Architecture": "arm64", **self.described.get(name, {})}
 
     def _create(self, name: str, body: dict[str, Any]) -> Answer:
         if name in self.containers:
@@ -147,7 +188,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         length = int(self.headers.get("Content-Length", "0"))
-        body = json.loads(self.rfile.read(length)) if length else None
+        raw_body = self.rfile.read(length)
+        body = json.loads(raw_body) if self.headers.get("Content-Type") == "application/json" else None
+        if "X-Registry-Auth" in self.headers:
+            told = base64.urlsafe_b64decode(self.headers["X-Registry-Auth"])
+            self.server.engine.logins.append(json.loads(told))
         target = urllib.parse.urlsplit(self.path)
         if not target.path.startswith("/v1.40/"):
             status, answer = 500, {"message": f"no API version in {self.path}"}
@@ -203,13 +248,22 @@ def module(
     engine_socket: tuple[Engine, str],
     library_module: Callable[[str], ModuleType],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> Callable[[str], Any]:
     """A module of library/ that talks to the engine of this test."""
 
     def load(name: str) -> Any:
         loaded: Any = library_module(name)
         docker = sys.modules["ansible.module_utils.npuctl_docker"]
-        monkeypatch.setattr(docker, "call", functools.partial(docker.call, socket_path=engine_socket[1]))
+        for name_of in ("call", "messages"):
+            partial = functools.partial(getattr(docker, name_of), socket_path=engine_socket[1])
+            monkeypatch.setattr(docker, name_of, partial)
+        pull: Any = sys.modules["ansible.module_utils.npuctl_pull"]
+        monkeypatch.setattr(pull, "FOLDER", str(tmp_path / "run"))
+        monkeypatch.setattr(pull, "NOTES", str(tmp_path / "notes/images.json"))
+        # In this process: a fork of one that has threads is none to rely on.
+        monkeypatch.setattr(pull, "start", pull.work_off)
+        monkeypatch.setattr(pull, "PAUSES_SECONDS", (0, 0))
         return loaded
 
     return load

@@ -36,7 +36,7 @@ def act(module: Module, tmp_path: Path) -> Callable[..., list[str]]:
     """Bring the container into a state; returns what was done."""
     loaded = module("npuctl_container")
 
-    def run(state: str, *, check: bool = False, **changes: Any) -> list[str]:
+    def run(state: str, *, check: bool = False, pull_from: str = "", **changes: Any) -> list[str]:
         params = {
             "name": NAME,
             "cluster": "prod",
@@ -44,6 +44,8 @@ def act(module: Module, tmp_path: Path) -> Callable[..., list[str]]:
             "directory": str(tmp_path),
             "recreate": False,
             "stop_grace_seconds": 7,
+            "pull_from": pull_from,
+            "registry": "",
         }
         found = loaded.Container(params, check)
         {"started": found.start, "stopped": found.stop, "absent": found.remove_all}[state]()
@@ -201,29 +203,21 @@ def test_a_pull_that_fails_inside_its_stream_is_a_failure(engine: Engine, act: A
     assert engine.containers == {}
 
 
-@pytest.mark.parametrize("stream", [[{"error": "denied"}], [{"status": "x"}, {"error": "denied"}]])
-def test_a_stream_of_one_line_is_read_too(
-    engine: Engine, module: Module, stream: list[dict[str, Any]]
-) -> None:
-    engine.pull_stream = stream
-    with pytest.raises(Exception, match="denied"):
-        module("npuctl_container").pull("a:1")
+def test_a_mirror_stands_for_the_registry_and_leaves_no_name(engine: Engine, act: Act) -> None:
+    name = spec()["image"]
+    through = name.replace("quay.io", "m.example/quay.io")
+    assert act("started", pull_from=through) == [f"pulled {name} through {through}", "created", "started"]
+    assert engine.images == {name}
+    assert engine.containers[NAME]["Config"]["Image"] == name
 
 
-@pytest.mark.parametrize(
-    ("image", "query"),
-    [
-        ("a", {"fromImage": "a", "tag": "latest"}),
-        ("host:5000/a", {"fromImage": "host:5000/a", "tag": "latest"}),
-        ("host:5000/a:1", {"fromImage": "host:5000/a:1"}),
-        ("a@sha256:0", {"fromImage": "a@sha256:0"}),
-    ],
-)
-def test_an_image_without_a_tag_is_latest_and_not_all(
-    engine: Engine, module: Module, image: str, query: dict[str, str]
-) -> None:
-    module("npuctl_container").pull(image)
-    assert engine.calls[-1][2] == query
+def test_an_image_pinned_by_digest_is_run_by_the_mirrors_name(engine: Engine, act: Act) -> None:
+    """Docker gives no digest name by hand; the digest says that it is the same image."""
+    name, through = "quay.io/a@sha256:0", "m.example/quay.io/a@sha256:0"
+    assert act("started", pull_from=through, image=name)[0] == f"pulled {name} through {through}"
+    assert engine.containers[NAME]["Config"]["Image"] == through
+    engine.containers.clear()
+    assert act("started", pull_from=through, image=name) == ["created", "started"]
 
 
 def test_a_cache_is_made_noted_and_removed_when_empty(engine: Engine, act: Act, tmp_path: Path) -> None:
@@ -270,6 +264,8 @@ def main(module: Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cal
                 "recreate": False,
                 "directory": str(tmp_path),
                 "stop_grace_seconds": 7,
+                "pull_from": "",
+                "registry": "",
                 "state": "started",
             }
             self.check_mode = False

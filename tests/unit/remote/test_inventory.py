@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from npuctl.errors import UsageError
-from npuctl.remote.inventory import Inventory, find_folder, load_inventory
+from npuctl.remote.inventory import NO_INVENTORY, Inventory, find_folder, load_inventory
 from npuctl.spec.parse import SpecError
 from tests.making import REPOSITORY, cluster_text, service_data
 
@@ -276,3 +276,53 @@ def test_a_folder_that_is_not_one_is_refused(tmp_path: Path) -> None:
         find_folder(str(tmp_path / "nothing"))
     with pytest.raises(UsageError, match=r"has no group_vars/all/cluster\.yml"):
         find_folder(str(tmp_path))
+
+
+def test_an_installer_beside_the_hosts_is_not_run_to_ask_it_for_hosts(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ansible runs every executable file of the folder: its `script` plugin takes them for inventories."""
+    # As where npuctl is called outside of its checkout, whose ansible.cfg says the same.
+    monkeypatch.setattr("ansible.inventory.manager.IGNORED_PATTERNS", [])
+    package = folder / "packages/Ascend-hdk-910b-npu-driver_25.5.2_linux-aarch64.run"
+    package.parent.mkdir()
+    package.write_text(f"#!/bin/sh\ntouch {folder}/was-run\necho '{{}}'\n", encoding="utf-8")
+    package.chmod(0o755)
+    assert list(load_inventory(folder).hosts) == ["node-1"]
+    assert not (folder / "was-run").exists()
+
+
+def test_plays_leave_the_same_files_alone() -> None:
+    assert f"ignore_patterns = {NO_INVENTORY}\n" in (REPOSITORY / "ansible.cfg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'npuctl_secrets:\n  a: canary-1\n  b: "canary-2\n  c: d: canary-3\n',
+        'npuctl_secrets:\n  a: "canary-{{ nobody }}"\n',
+        'npuctl_secrets:\n  a: "canary-{{ cut"\n',
+        'npuctl_secrets:\n  a: "canary-{% odd"\n',
+        "npuctl_secrets: canary-4\n",
+        "npuctl_secrets: [canary-4]\n",
+        "npuctl_secrets:\n  a: !unknown canary-6\n",
+        "npuctl_secrets:\n  canary-7\n  a: 1\n",
+        "canary-8\n",
+    ],
+)
+def test_secrets_that_cannot_be_read_are_not_repeated(folder: Path, text: str) -> None:
+    (folder / "group_vars/all/vault.yml").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        load_inventory(folder)
+    assert "canary" not in f"{caught.value} {caught.value.as_data()}"
+
+
+def test_a_folder_of_packages_is_not_tried_as_an_inventory(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver = {"version": "25.5.2", "packages": "packages"}
+    write(folder, {"serving": {"hosts": {"node-1": {}}}}, cluster_text(service_data(), driver=driver))
+    (folder / "packages").mkdir()
+    (folder / "packages/README").write_text("not [an inventory", encoding="utf-8")
+    assert list(load_inventory(folder).hosts) == ["node-1"]
+    assert "WARNING" not in "".join(capsys.readouterr())

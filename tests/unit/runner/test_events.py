@@ -29,6 +29,7 @@ def event(name: str = "runner_on_ok", **data: Any) -> Event:
         ("runner_on_ok", {"changed": True}, "changed"),
         ("runner_on_failed", {"changed": True}, "failed"),
         ("runner_on_unreachable", {"unreachable": True}, "unreachable"),
+        ("runner_retry", {"changed": False, "attempts": 1}, "waiting"),
     ],
 )
 def test_the_status_of_a_task(name: str, result: dict[str, Any] | None, status: str) -> None:
@@ -97,3 +98,10 @@ def test_an_outcome_is_the_sum_of_its_events() -> None:
     assert outcome.changed == {"a": ["Write", "created, started"]}
     assert outcome.failed == {"b": "Run: first", "e": "Run: failed"}
     assert outcome.unreachable == {"c": "unreachable"}
+
+
+def test_what_could_not_be_set_is_worth_a_line_though_nothing_changed() -> None:
+    result = {"changed": False, "done": ["/sys/x cannot be set to 1: no"], "unset": {"/sys/x": "no"}}
+    found = event("runner_on_ok", res=result)
+    assert (found.status, found.notable) == ("ok", True)
+    assert not event("runner_on_ok", res={"changed": False, "done": [], "unset": {}}).notable

@@ -27,8 +27,9 @@ SOURCE = REPOSITORY / "sandbox/images/sim-vllm"
 DEADLINE_SECONDS = 15.0
 T = TypeVar("T")
 
-if str(SOURCE) not in sys.path:
-    sys.path.insert(0, str(SOURCE))
+for program in (SOURCE, REPOSITORY / "sandbox/mirror"):
+    if str(program) not in sys.path:
+        sys.path.insert(0, str(program))
 
 
 @dataclass

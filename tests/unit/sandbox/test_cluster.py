@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -50,6 +50,14 @@ def test_node_counts_out_of_range_are_refused(count: int) -> None:
 
 
 @pytest.mark.parametrize(
+    "version", ["", "25", "25.5", "25.5.2;id", "25.5.2\n", "../25.5.2", "x.5.2", "٢٥.5.2"]
+)
+def test_versions_that_a_shell_or_a_path_could_misread_are_refused(version: str) -> None:
+    with pytest.raises(UsageError, match=r"--driver .* is no version"):
+        model.check_version(version, "--driver")
+
+
+@pytest.mark.parametrize(
     ("taken", "expected"),
     [
         ([], "10.77.0.0/24"),
@@ -77,11 +85,13 @@ def test_the_kernels_route_table_is_read() -> None:
     assert model.routed_networks(table) == ["0.0.0.0/0.0.0.0", "10.77.0.0/255.255.255.0"]
 
 
-def wanted(nodes: int | None = None, product: str | None = None) -> Wanted:
-    return Wanted("sandbox", nodes, product, "none", None)
+def wanted(nodes: int | None = None, product: str | None = None, **more: Any) -> Wanted:
+    return Wanted("sandbox", nodes, product, "none", None, **more)
 
 
-@pytest.mark.parametrize("call", [wanted(), wanted(2), wanted(2, "a2"), wanted(product="a2")])
+@pytest.mark.parametrize(
+    "call", [wanted(), wanted(2), wanted(2, "a2"), wanted(product="a2"), wanted(driver="25.5.2")]
+)
 def test_up_again_with_what_is_there_is_accepted(call: Wanted) -> None:
     cluster._refuse_difference(TWO, call)
 
@@ -92,10 +102,12 @@ def test_up_again_with_what_is_there_is_accepted(call: Wanted) -> None:
         (wanted(3), "--nodes 3"),
         (wanted(product="a3"), "--product a3"),
         (wanted(4, "310p"), "--nodes 4 --product 310p"),
+        (wanted(bare=True), "--bare"),
+        (wanted(driver="24.1.0"), "--driver 24.1.0"),
     ],
 )
 def test_up_with_other_settings_names_both_sides(call: Wanted, told: str) -> None:
-    with pytest.raises(UsageError, match="has 2 nodes of a2 \\(simulated NPUs\\)") as caught:
+    with pytest.raises(UsageError, match=r"has 2 nodes of a2, driver 25\.5\.2 \(simulated NPUs\)") as caught:
         cluster._refuse_difference(TWO, call)
     assert told in str(caught.value)
     assert "npuctl sandbox down --name sandbox" in caught.value.hint

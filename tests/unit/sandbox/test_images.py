@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,21 +101,22 @@ def test_what_python_leaves_behind_is_no_input(tmp_path: Path) -> None:
     assert images.read_tree(tmp_path) == {"tool": File(b"#!/bin/sh\n", 0o755)}
 
 
-def test_the_tools_of_a_node_lie_where_a_real_driver_puts_them() -> None:
+def test_an_image_holds_the_simulator_and_leaves_the_drivers_tools_to_its_installer() -> None:
     tree = {
         "init": File(b"i", 0o755),
         "finish": File(b"f", 0o755),
+        "strip": File(b"t", 0o755),
         "packages.txt": File(b"p"),
         "rootfs/etc/docker/daemon.json": File(b"{}"),
         "npusim/bin/npu-smi": File(b"n"),
         "npusim/bin/hccn_tool": File(b"h"),
         "npusim/bin/npusim": File(b"s"),
         "npusim/npusim/state.py": File(b"x"),
-        "npusim/README.md": File(b"r"),
+        "README.md": File(b"r"),
     }
     placed = images.node_files(tree)
-    assert placed["usr/local/bin/npu-smi"] == File(b"n", 0o755)
-    assert placed["usr/local/Ascend/driver/tools/hccn_tool"] == File(b"h", 0o755)
+    assert placed["usr/local/lib/npusim/bin/npu-smi"] == File(b"n")
+    assert not [name for name in placed if name.startswith(("usr/local/Ascend", "usr/local/bin/npu-smi"))]
     assert placed["usr/local/sbin/npusim"] == File(b"s", 0o755)
     assert placed["usr/local/lib/npusim/npusim/state.py"] == File(b"x")
     assert placed["etc/docker/daemon.json"] == File(b"{}")
@@ -123,7 +125,7 @@ def test_the_tools_of_a_node_lie_where_a_real_driver_puts_them() -> None:
 
 def test_the_shipped_node_folder_has_every_input() -> None:
     tree = images.read_tree(content_root() / "sandbox" / "node")
-    for name in ("init", "finish", "install-packages"):
+    for name in ("init", "finish", "strip", "install-packages"):
         assert tree[name].mode == 0o755, name
     assert "docker.io" in tree["packages.txt"].content.decode().split()
     assert images.node_files(tree)["etc/sudoers.d/ops"].content == b"ops ALL=(ALL) NOPASSWD: ALL\n"
@@ -133,7 +135,10 @@ def test_a_node_knows_who_it_is_and_that_it_is_simulated() -> None:
     sandbox = Sandbox("lab", 2, "a3", "10.77.3.0/24")
     files = nodes.identity_files(sandbox, sandbox.node("node-2"), "ssh-ed25519 AAA\n")
     assert b'"simulated": true' in files["etc/npuctl-sandbox"].content
-    assert files["etc/default/npusim"].content == b"NPUSIM_PRODUCT=a3\nNPUSIM_NODE_INDEX=2\n"
+    made = b"NPUSIM_PRODUCT=a3\nNPUSIM_NODE_INDEX=2\nNPUSIM_OPTIONS="
+    assert files["etc/default/npusim"].content == made + b"--driver 25.5.2\n"
+    bare = nodes.identity_files(replace(sandbox, driver=""), sandbox.node("node-2"), "")
+    assert bare["etc/default/npusim"].content == made + b"--bare\n"  # sandbox/node/init looks for this line
     with tarfile.open(fileobj=io.BytesIO(images.tar_of(files))) as archive:
         assert archive.getmember("root/.ssh/authorized_keys").uid == 0
         assert archive.getmember("home/ops/.ssh/authorized_keys").mode == 0o644

@@ -44,6 +44,6 @@ def _of_node(checked: Checked, node: CheckedNode) -> Iterator[Finding]:
         key = (replica.service, replica.container.image)
         if key not in seen:
             seen.add(key)
-            stack = stack_of(node, checked.services[replica.service], replica)
+            stack = stack_of(node, checked.services[replica.service], replica.container.image)
             for check in _CHECKS:
                 yield from check(stack)

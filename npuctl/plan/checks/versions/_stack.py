@@ -9,7 +9,6 @@ from npuctl.engines._contract import Release
 from npuctl.facts.survey import ImageFacts
 from npuctl.plan.checks._contract import CheckedNode
 from npuctl.plan.compatibility import compatibility
-from npuctl.plan.model import Replica
 from npuctl.spec.models import Service
 
 
@@ -41,11 +40,10 @@ class Stack:
         return f"driver {self.driver} with CANN {' or '.join(self.canns)} ({self.canns_from})"
 
 
-def stack_of(node: CheckedNode, service: Service, replica: Replica) -> Stack:
-    """The stack of the service that the replica is of."""
+def stack_of(node: CheckedNode, service: Service, reference: str) -> Stack:
+    """The stack of a service that runs that image."""
     release = engines.load(service.engine).release(service)
     product = node.product.key if node.product else ""
-    reference = replica.container.image
     image = node.image(reference)
     canns: tuple[str, ...] = (image.cann,) if image and image.cann else ()
     source = "in the image"

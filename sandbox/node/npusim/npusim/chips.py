@@ -103,9 +103,9 @@ def present(state: State, held: Mapping[int, list[Holder]] | None = None) -> lis
 
 
 def is_present(state: State, device: int) -> bool:
-    """Whether the chip of that device number answers."""
-    known = any(sim.device == device for sim in product(state["product"]).chips)
-    return known and not faults_of(state, "chip-dropped", device)
+    """Whether the chip of that device number answers: none does without a driver."""
+    known = state["driver"] and any(sim.device == device for sim in product(state["product"]).chips)
+    return bool(known) and not faults_of(state, "chip-dropped", device)
 
 
 def is_on_bus(state: State, device: int) -> bool:
@@ -120,6 +120,16 @@ def health_of(text: str | None) -> Health:
     if text in HEALTH_CODES:
         return Health(text, HEALTH_CODES[text])
     return Health("Alarm", tuple(text.upper().replace(",", " ").split()))
+
+
+def _compatibility(state: State) -> str:
+    """What driver and firmware that run say of each other; a factory's pair fits, whatever a drill made of it."""
+    running = {"driver": state["driver"], "firmware": state["firmware"]}
+    if not any(running[part] == version for part, version in state["packaged"].items()):
+        return "OK"
+    from npusim.releases import fit  # noqa: PLC0415  few nodes had packages
+
+    return "OK" if fit(running["driver"], running["firmware"]) else "NOK"
 
 
 def _live(state: State, kind: SimProduct, sim: SimChip, held_by: list[Holder]) -> LiveChip:
@@ -144,6 +154,6 @@ def _live(state: State, kind: SimProduct, sim: SimChip, held_by: list[Holder]) -
         memory_used_mb=min(used, sim.memory_total_mb),
         processes=rows,
         uncorrectable_errors=int(fault_value(state, "ecc", sim.device) or 0),
-        firmware=fault_value(state, "firmware", sim.device) or kind.firmware,
-        compatibility=fault_value(state, "compatibility", sim.device) or "OK",
+        firmware=fault_value(state, "firmware", sim.device) or state["firmware"],
+        compatibility=fault_value(state, "compatibility", sim.device) or _compatibility(state),
     )

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import stat
 import sys
 import time
-from contextlib import suppress
 
-from npusim import chips, drills, foreign, holders, network
+from npusim import boot, chips, devices, disk, drills, foreign, holders, network, releases
 from npusim.faults import FAULTS, check_name, check_value
-from npusim.products import PRODUCTS, SimProduct, product
+from npusim.products import PRODUCTS, product
 from npusim.state import (
     NotInitialisedError,
     State,
@@ -21,18 +19,22 @@ from npusim.state import (
     faults_of,
     load,
     locked,
-    rooted,
     save,
     state_path,
-    write_file,
 )
 
 _USAGE_ERROR = 2
-_NULL_DEVICE = os.makedev(1, 3)  # /dev/null's: opens for every process and does no harm
-_MANAGER_DEVICES = ("davinci_manager", "devmm_svm", "hisi_hdc")
-_DRIVER_OWNER = "HwHiAiUser"
-_VERSION_INFO = "/usr/local/Ascend/driver/version.info"
-_INSTALL_INFO = "/etc/ascend_install.info"
+_KINDS = ("driver", "firmware", "runtime")
+_FACTORY_FIRMWARE = "7.5.0.1.129"
+_FACTORY_RECORD = {
+    "UserName": "HwHiAiUser",
+    "UserGroup": "HwHiAiUser",
+    "Driver_Install_Type": "full",
+    "Driver_Install_Path_Param": disk.HOME,
+    "Driver_Install_For_All": "no",
+    "Driver_Install_Mode": "normal",
+    "Driver_Install_Status": "complete",
+}
 _ON_DISK = frozenset({"driver", "install-broken"})
 
 
@@ -63,6 +65,16 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument(
         "--busy-share", type=float, default=1.0, help="share of an engine's usual memory that a process takes"
     )
+    init.add_argument("--bare", action="store_true", help="no driver and no firmware is installed")
+    init.add_argument(
+        "--boot-seconds",
+        type=float,
+        default=4,
+        help="until every chip's boot status is 16 (default: %(default)s)",
+    )
+    init.add_argument(
+        "--install-seconds", type=float, default=2, help="how long an installer takes (default: %(default)s)"
+    )
     init.add_argument("--if-missing", action="store_true", help="do nothing on a node that has a state")
     init.set_defaults(run=_init)
 
@@ -86,7 +98,19 @@ def _parser() -> argparse.ArgumentParser:
     clear.set_defaults(run=_clear)
 
     show = commands.add_parser("show", help="print state, chips and holders as JSON")
-    show.set_defaults(run=_show)
+    show.set_defaults(run=_show_state)
+
+    package = commands.add_parser("package", help="do what a simulated .run package does", prefix_chars="\0")
+    package.add_argument("file")
+    package.add_argument("words", nargs="*")
+    package.set_defaults(run=_package)
+
+    uninstall = commands.add_parser(
+        "uninstall", help="do what an installed uninstall.sh does", prefix_chars="\0"
+    )
+    uninstall.add_argument("kind", choices=_KINDS)
+    uninstall.add_argument("words", nargs="*")
+    uninstall.set_defaults(run=_uninstall)
     return parser
 
 
@@ -100,121 +124,63 @@ def _init(options: argparse.Namespace) -> int:
     if options.if_missing and os.path.exists(state_path()):  # noqa: PTH110
         return 0
     kind = product(options.product)
+    driver = "" if options.bare else options.driver
+    # Chips leave the factory with a firmware, whatever is on the machine's disk.
+    firmware = _FACTORY_FIRMWARE if options.bare else releases.usual_firmware(driver)
     state: State = {
         "version": 1,
         "simulated": True,
         "product": kind.key,
         "node_index": options.node_index,
-        "driver": options.driver,
+        "driver": driver,
+        "firmware": firmware,
+        "flashed": firmware,
+        "packaged": {},
+        "booted_seconds": 0,
+        "boot_seconds": options.boot_seconds,
+        "install_seconds": options.install_seconds,
         "busy_share": options.busy_share,
         "created_seconds": int(time.time()),
-        "ports": network.factory_ports(kind, options.node_index),
+        "ports": boot.unset_ports(kind.key)
+        if options.bare
+        else network.factory_ports(kind, options.node_index),
         "faults": [],
     }
     with locked("state.lock"):
         save(state)
-        _write_driver_files(options.driver)
-        network.write_conf(state["ports"])
+        if not options.bare:
+            disk.write_driver(driver)
+            disk.write_firmware(firmware, driver)
+            disk.note_install(_FACTORY_RECORD)
+            network.write_conf(state["ports"])
     return 0
 
 
-def _write_driver_files(driver: str) -> None:
-    _write_version_info(driver)
-    _write_install_info(complete=True)
-    files = {
-        "/usr/local/Ascend/firmware/version.info": (
-            "Version=7.8.0.7.220\nfirmware_version=1.0\npackage_version=25.5.2\n"
-            "compatible_version_drv=[25.0,25.0],[25.2,25.2],[25.5,25.5]\n"
-        ),
-        "/usr/local/dcmi/libdcmi.so": "",
-        "/usr/local/dcmi/dcmi_interface_api.h": "/* simulated */\n",
-        "/usr/local/Ascend/driver/lib64/libascend_hal.so": "",
-    }
-    for path, text in files.items():
-        write_file(rooted(path), text, mode=0o644)
+def _package(options: argparse.Namespace) -> int:
+    from npusim import package  # noqa: PLC0415  few calls install
+
+    return package.main(options.file, options.words)
 
 
-def _write_version_info(driver: str) -> None:
-    write_file(
-        rooted(_VERSION_INFO),
-        f"Version={driver}\nascendhal_version=7.35.23\naicpu_version=1.0\ntdt_version=1.0\nlog_version=1.0\n"
-        "prof_version=2.0\ndvppkernels_version=1.1\ntsfw_version=1.0\nInnerversion=V100R001C23SPC009B220\n"
-        "compatible_version=[V100R001C30],[V100R001C13],[V100R001C15]\n"
-        f"compatible_version_fw=[7.0.0,7.8.99]\npackage_version={driver}\n",
-        mode=0o644,
+def _uninstall(options: argparse.Namespace) -> int:
+    from npusim import docker_runtime, install  # noqa: PLC0415  few calls install
+
+    return (
+        docker_runtime.uninstall()
+        if options.kind == "runtime"
+        else install.uninstall(options.kind, options.words)
     )
-
-
-def _write_install_info(*, complete: bool) -> None:
-    # The installer appends the status as the last thing it does (hicann/driver scripts/package, install.sh).
-    status = "Driver_Install_Status=complete\n" if complete else ""
-    write_file(
-        rooted(_INSTALL_INFO),
-        "UserName=HwHiAiUser\nUserGroup=HwHiAiUser\nDriver_Install_Type=full\n"
-        "Driver_Install_Path_Param=/usr/local/Ascend\nDriver_Install_For_All=no\n"
-        f"Driver_Install_Mode=normal\n{status}",
-        mode=0o644,
-    )
-
-
-def _version_on_disk() -> str | None:
-    with suppress(FileNotFoundError), open(rooted(_VERSION_INFO), encoding="utf-8") as file:  # noqa: PTH123
-        for line in file:
-            key, _, value = line.strip().partition("=")
-            if key == "Version" and value:
-                return value
-    return None
 
 
 def _boot(options: argparse.Namespace) -> int:
     del options
-    with changing() as state:
-        kind = product(state["product"])
-        # A boot loads the driver that is on disk and applies hccn.conf.
-        state["driver"] = _version_on_disk() or state["driver"]
-        for fault in faults_of(state, "held"):
-            foreign.let_go(fault["chip"], int(fault["value"]))
-        state["faults"] = [fault for fault in state["faults"] if not FAULTS[fault["name"]].ends_at_boot]
-        for device in state["ports"]:
-            network.recover(state, device)
     try:
-        _make_devices(kind, state)
+        with changing() as state:
+            boot.boot_machine(state)
     except PermissionError as error:
         print(f"npusim: cannot make device nodes ({error}); boot needs root", file=sys.stderr)
         return 1
     return 0
-
-
-def _make_devices(kind: SimProduct, state: State) -> None:
-    os.makedirs(rooted("/dev"), exist_ok=True)  # noqa: PTH103
-    on_bus = [chip.device for chip in kind.chips if chips.is_on_bus(state, chip.device)]
-    for name in (*(f"davinci{device}" for device in on_bus), *_MANAGER_DEVICES):
-        path = rooted(f"/dev/{name}")
-        try:
-            found = os.stat(path)  # noqa: PTH116
-        except FileNotFoundError:
-            _make_device(path)
-        else:
-            if not rooted("") and not (stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL_DEVICE):
-                os.unlink(path)  # noqa: PTH108
-                _make_device(path)
-        os.chmod(path, 0o660)  # noqa: PTH101
-        _give_to_driver_owner(path)
-
-
-def _make_device(path: str) -> None:
-    if rooted(""):  # below a test's root a plain file serves: it is only ever held open
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o660))
-    else:
-        os.mknod(path, stat.S_IFCHR | 0o660, _NULL_DEVICE)
-
-
-def _give_to_driver_owner(path: str) -> None:
-    import pwd  # noqa: PLC0415  only a boot needs it
-
-    with suppress(KeyError, PermissionError):
-        owner = pwd.getpwnam(_DRIVER_OWNER)
-        os.chown(path, owner.pw_uid, owner.pw_gid)
 
 
 def _fault(options: argparse.Namespace) -> int:
@@ -248,10 +214,7 @@ def _set_fault(state: State, name: str, value: str, chips_hit: list[int | None])
     for chip in chips_hit:
         own = str(foreign.hold(chip)) if name == "held" and chip is not None else value
         state["faults"].append(drills.begin(state, name, chip, own))
-    if name in _ON_DISK:
-        _show_on_disk(state)
-    if name == "chip-dropped":
-        _show_on_bus(state)
+    _show(state, {name})
 
 
 def _clear(options: argparse.Namespace) -> int:
@@ -266,11 +229,7 @@ def _clear(options: argparse.Namespace) -> int:
             if options.name in (None, fault["name"]) and options.chip in (None, fault["chip"])
         ]
         _take_off(state, gone)
-        names = {fault["name"] for fault in gone}
-        if names & _ON_DISK:
-            _show_on_disk(state)
-        if "chip-dropped" in names:
-            _show_on_bus(state)
+        _show(state, {fault["name"] for fault in gone})
     return 0
 
 
@@ -282,23 +241,27 @@ def _take_off(state: State, gone: list[State]) -> None:
         drills.end(state, fault)
 
 
+def _show(state: State, names: set[str]) -> None:
+    """Let the machine show what changed with faults of these names."""
+    if names & _ON_DISK and state["driver"]:
+        _show_on_disk(state)
+    if "chip-dropped" in names:
+        devices.show(state)
+    if "no-kernel-headers" in names:
+        boot.show_kernel_headers(state)
+
+
 def _show_on_disk(state: State) -> None:
     """Make the driver's files say what the state's faults want them to."""
-    _write_version_info(fault_value(state, "driver") or state["driver"])
-    _write_install_info(complete=not faults_of(state, "install-broken"))
+    disk.write_driver_version(fault_value(state, "driver") or state["driver"])
+    record = disk.install_info()
+    record.pop("Driver_Install_Status", None)
+    # The installer appends the status as the last thing it does (hicann/driver scripts/package, install.sh).
+    status = {} if faults_of(state, "install-broken") else {"Driver_Install_Status": "complete"}
+    disk.note_install(record | status)
 
 
-def _show_on_bus(state: State) -> None:
-    """Give device nodes to the chips that a driver found on the bus, and to no other."""
-    kind = product(state["product"])
-    for chip in kind.chips:
-        if not chips.is_on_bus(state, chip.device):
-            with suppress(FileNotFoundError):
-                os.unlink(rooted(f"/dev/davinci{chip.device}"))  # noqa: PTH108
-    _make_devices(kind, state)
-
-
-def _show(options: argparse.Namespace) -> int:
+def _show_state(options: argparse.Namespace) -> int:
     del options
     state = load()
     kind = product(state["product"])
@@ -318,7 +281,7 @@ def _show(options: argparse.Namespace) -> int:
         }
         for chip in chips.present(state, holders.scan())
     ]
-    answer = {**state, "chip_name": kind.chip_name, "driver_on_disk": _version_on_disk(), "chips": now}
+    answer = {**state, "chip_name": kind.chip_name, "driver_on_disk": disk.version(disk.DRIVER), "chips": now}
     print(json.dumps(answer, indent=2))
     return 0
 

@@ -8,7 +8,15 @@ from npusim.state import State
 
 _STALE = 100  # added to an address's last byte: nobody's, in the same network
 NAMES = frozenset(
-    {*network.RUNNING_FAULTS, *network.SAVED_FAULTS, "link-down", "net-health", "port-deaf", "cut-pair"}
+    {
+        *network.RUNNING_FAULTS,
+        *network.SAVED_FAULTS,
+        "link-down",
+        "net-health",
+        "port-deaf",
+        "cut-pair",
+        "hccn-ignores",
+    }
 )
 SUPER_POD_NAMES = frozenset({"vnic-down"})
 

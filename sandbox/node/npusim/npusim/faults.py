@@ -18,6 +18,7 @@ NET_HEALTH = (
     "Detect ip set",
     "Unknown",
 )
+PACKAGES = ("driver", "firmware", "runtime")
 _CODE_DIGITS = 8
 
 
@@ -131,12 +132,51 @@ FAULTS = {
         ends_at_boot=True,
     ),
     "hccn-busy": Fault("hccn_tool is always busy", of_chip=False, default="", ends_at_boot=True),
+    "hccn-ignores": Fault(
+        "hccn_tool says that it has set something, and has not", of_chip=True, default="", ends_at_boot=True
+    ),
+    "hccn-unsaved": Fault(
+        "what hccn_tool sets is not written to hccn.conf", of_chip=False, default="", ends_at_boot=True
+    ),
     "driver": Fault(
         "the version on disk is not the one that runs", of_chip=False, kind="text", ends_at_boot=True
     ),
     "install-broken": Fault(
         "the driver's installation was cut short: its record lacks the last line", of_chip=False, default=""
     ),
+    "install-fails": Fault(
+        "the installer of --value driver, firmware or runtime ends with 1 half-way",
+        of_chip=False,
+        default="driver",
+        values=PACKAGES,
+        kind="word",
+    ),
+    "install-hangs": Fault(
+        "the installer of --value driver, firmware or runtime never comes to an end",
+        of_chip=False,
+        default="driver",
+        values=PACKAGES,
+        kind="word",
+    ),
+    "slow-install": Fault(
+        "an installer takes this many seconds", of_chip=False, default="20", kind="seconds"
+    ),
+    "reboot-owed": Fault(
+        "installers cannot reset the chips: they end with 2, and a reboot is owed", of_chip=False, default=""
+    ),
+    "hccn-conf-lost": Fault(
+        "an installation of driver or firmware leaves hccn.conf empty", of_chip=False, default=""
+    ),
+    "no-kernel-headers": Fault(
+        "the folder that a driver's installer compiles against is not there", of_chip=False, default=""
+    ),
+    "slow-boot": Fault(
+        "the chips take this many seconds until their boot status is 16",
+        of_chip=False,
+        default="30",
+        kind="seconds",
+    ),
+    "boot-status-stuck": Fault("the chip's boot status never becomes 16", of_chip=True, default=""),
 }
 
 

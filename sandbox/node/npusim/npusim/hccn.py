@@ -97,6 +97,8 @@ def _run(known: _Command, call: Call) -> str:
     changes = known.set
     if changes is not None and (operation == "-s" or call.command == "-cfg"):
         words = call.words if call.command == "-cfg" else words
+        if faults_of(call.state, "hccn-ignores", call.device):
+            return SUCCESS
         with changing() as state:
             changes(call._replace(state=state, words=words))
         return SUCCESS

@@ -42,8 +42,10 @@ def get_net_health(call: Call) -> str:
         health = "Fault"
     elif not call.port["netdetect"] or not call.port["address"]:
         health = "Init"
+    elif not network.leads_to(call.port, call.port["netdetect"]):
+        health = "Unreachable"
     else:
-        health = "Success"  # the detect address is the switch's, which answers whoever has a link
+        health = "Success"  # the detect address is the switch's, which answers whoever has a way to it
     return f"net health status: {health}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from npusim import network
 from npusim.hccn_call import Call, FailedError, address_of
-from npusim.state import State
+from npusim.state import State, faults_of
 
 _MTU_RANGE = (68, 9702)
 
@@ -14,6 +14,12 @@ def _forget_faults(call: Call, name: str) -> None:
     call.state["faults"] = [
         fault for fault in call.state["faults"] if (fault["name"], fault["chip"]) != (name, call.device)
     ]
+
+
+def _persist(call: Call, settings: network.Port) -> None:
+    """Write into hccn.conf, unless a fault keeps the tool from it."""
+    if not faults_of(call.state, "hccn-unsaved"):
+        network.persist(call.device, settings)
 
 
 def set_ip(call: Call) -> None:
@@ -28,7 +34,7 @@ def set_ip(call: Call) -> None:
         raise FailedError("The ip address configured is conflicted!", 7)
     call.port.update(settings)
     _forget_faults(call, "ip")
-    network.persist(call.device, settings)
+    _persist(call, settings)
 
 
 def set_gateway(call: Call) -> None:
@@ -36,13 +42,13 @@ def set_gateway(call: Call) -> None:
     gateway = address_of(call.value_of("gateway"))
     if not call.port["address"]:
         raise FailedError("Unable to configure gateway, because ip is not configured!", 0x1A)
-    if not _same_network(call.port, gateway):
+    if not network.same_network(call.port, gateway):
         raise FailedError(
             "The segment of configured gateway doesn't match that of the configured ip adress!", 8
         )
     call.port["gateway"] = gateway
     _forget_faults(call, "gateway")
-    network.persist(call.device, {"gateway": gateway})
+    _persist(call, {"gateway": gateway})
 
 
 def set_netdetect(call: Call) -> None:
@@ -50,7 +56,7 @@ def set_netdetect(call: Call) -> None:
     address = address_of(call.value_of("address"))
     call.port["netdetect"] = address
     _forget_faults(call, "detect")
-    network.persist(call.device, {"netdetect": address})
+    _persist(call, {"netdetect": address})
 
 
 def set_tls(call: Call) -> None:
@@ -60,7 +66,7 @@ def set_tls(call: Call) -> None:
         raise FailedError(f"Get invalid enable value!\n{call.needs}", 0x10)
     call.port["tls_enable"] = enable
     _forget_faults(call, "tls")
-    network.persist(call.device, {"tls_enable": enable})
+    _persist(call, {"tls_enable": enable})
 
 
 def set_mtu(call: Call) -> None:
@@ -71,7 +77,7 @@ def set_mtu(call: Call) -> None:
         raise FailedError(f"The value of mtu you input is out of the valid range!\n{call.needs}", 0x0D)
     call.port["mtu"] = size
     _forget_faults(call, "npu-mtu")
-    network.persist(call.device, {"mtu": size})
+    _persist(call, {"mtu": size})
 
 
 def set_link(call: Call) -> None:
@@ -101,15 +107,3 @@ def recover(state: State, device: int) -> None:
         for fault in state["faults"]
         if not (fault["name"] in network.RUNNING_FAULTS and fault["chip"] == device)
     ]
-
-
-def _number(address: str) -> int:
-    number = 0
-    for part in address.split("."):
-        number = number << 8 | int(part)
-    return number
-
-
-def _same_network(port: network.Port, other: str) -> bool:
-    mask = _number(port["netmask"])
-    return _number(port["address"]) & mask == _number(other) & mask

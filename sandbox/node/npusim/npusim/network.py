@@ -70,11 +70,35 @@ def address_on(state: State, plane: str, device: int) -> str:
 
 
 def node_of(address: str) -> int:
-    """The index of the node that an address was given to; -1 when no sandbox gives such addresses."""
+    """The index of the node that a sandbox gives such an address to; -1 when none does.
+
+    On the NPU network this is where it was at first: an operator may have given it to another node since.
+    """
     parts = address.split(".")
     if len(parts) != 4 or not all(part.isdecimal() for part in parts):  # noqa: PLR2004  bytes of an address
         return -1
     return int(parts[1] if parts[0] == "192" else parts[2])
+
+
+def number(address: str) -> int:
+    """The 32 bits of an address; 0 for none."""
+    found = 0
+    for part in address.split(".") if address else ():
+        found = found << 8 | int(part)
+    return found
+
+
+def same_network(port: Port, address: str) -> bool:
+    """Whether an address lies in the port's own network."""
+    mask = number(port["netmask"])
+    return number(port["address"]) & mask == number(address) & mask
+
+
+def leads_to(port: Port, address: str) -> bool:
+    """Whether the port has a way to an address: in its own network, or through a gateway in it."""
+    if not port["address"]:
+        return False
+    return same_network(port, address) or bool(port["gateway"] and same_network(port, port["gateway"]))
 
 
 def link_is_up(state: State, device: int) -> bool:

@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> int:
         import time  # noqa: PLC0415  few calls hang
 
         time.sleep(float(hang))
-    if faults_of(state, "npu-smi-dead"):
+    if not state["driver"] or faults_of(state, "npu-smi-dead"):
         print(_UNUSABLE)
         return REFUSED
     try:

@@ -38,7 +38,6 @@ class SimProduct(NamedTuple):
     has_roce: bool
     has_hccs_network: bool
     npu_name: str = ""
-    firmware: str = "7.8.0.7.220"  # published with driver 25.5.2
 
     @property
     def npus(self) -> tuple[int, ...]:

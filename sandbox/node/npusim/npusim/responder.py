@@ -24,19 +24,19 @@ def main() -> int:
     while True:
         question, asker = listening.recvfrom(128)
         try:
-            listening.sendto(b"yes" if _answers(states, question) else b"no", asker)
+            listening.sendto(_answer(states, question), asker)
         except OSError:  # the asker's network is gone meanwhile
             continue
 
 
-def _answers(states: _Latest, question: bytes) -> bool:
+def _answer(states: _Latest, question: bytes) -> bytes:
     words = question.decode("ascii", "replace").split()
     if len(words) != _QUESTION:
-        return False
+        return wire.NO
     try:
-        return wire.answers(states.now(), *words)
+        return wire.reply(states.now(), *words)
     except NotInitialisedError:
-        return False
+        return wire.NO
 
 
 class _Latest:

@@ -9,7 +9,8 @@ import pytest
 from npuctl.facts.model import DockerFacts
 from npuctl.facts.survey import DeviceNode, DiskFacts, DriverFiles, HostFacts, ImageFacts, Survey
 from npuctl.plan.model import Finding
-from tests.making import facts_of, host, node, plan_of, service_data, spec_of, weights
+from npuctl.spec.parse import parse_cluster
+from tests.making import FILE, cluster_text, facts_of, host, node, plan_of, service_data, spec_of, weights
 
 IMAGE = "quay.io/ascend/vllm-ascend:v0.18.0"
 MODEL = "/data/models/Qwen3-0.6B"
@@ -157,3 +158,14 @@ def test_room_for_weights_that_are_not_there(free: int, expected: str) -> None:
 def test_weights_that_nobody_has() -> None:
     (finding,) = findings(paths={MODEL: "absent"})
     assert (finding.id, finding.remedy) == ("model.path", "copy the weights to this node")
+
+
+@pytest.mark.parametrize("prefix", ["quay.io", "m.example/quay.io"])
+def test_an_image_pinned_by_digest_is_there_under_its_mirrors_name_too(prefix: str) -> None:
+    name = "ascend/vllm-ascend@sha256:" + "0" * 64
+    mirrors = {"docker": {"images": {"quay.io": "m.example/quay.io"}}}
+    text = cluster_text(service_data(image=f"quay.io/{name}"), mirrors=mirrors)
+    found = plan_of(parse_cluster(text, file=FILE), facts_of(node_1=node(images=[f"{prefix}/{name}"])))
+    assert [entry.id for entry in found.findings if entry.id.startswith("image.")] == []
+    absent = plan_of(parse_cluster(text, file=FILE), facts_of(node_1=node(images=[f"other/{name}"])))
+    assert "image.absent" in {entry.id for entry in absent.findings}

@@ -75,6 +75,40 @@ def test_pings_reach_ports_that_are_there_and_no_others(network: Callable[[str],
     assert not found.reaches(0, "10.20.2.18")
 
 
+def test_addresses_that_an_operator_gave_are_found_wherever_they_are(
+    network: Callable[[str], Network],
+) -> None:
+    found = network("a2")
+    for node, address in zip(found.nodes, ("10.20.0.7", "10.20.9.8"), strict=True):
+        node.hccn("-i", "3", "-ip", "-s", "address", address, "netmask", "255.255.0.0")
+    assert found.reaches(3, "10.20.9.8")
+    assert found.reaches(3, "10.20.0.7", source=1)
+    assert found.reaches(0, "10.20.9.8")
+    assert not found.reaches(3, "10.20.2.14")
+
+
+def test_a_port_reaches_another_network_through_a_gateway_only(network: Callable[[str], Network]) -> None:
+    found = network("a2")
+    other = found.nodes[1]
+    other.hccn("-i", "3", "-ip", "-s", "address", "10.30.0.3", "netmask", "255.255.255.0")
+    assert not found.reaches(3, "10.30.0.3")
+    assert other.hccn("-i", "3", "-net_health", "-g") == "net health status: Unreachable\n"
+    other.hccn("-i", "3", "-gateway", "-s", "gateway", "10.30.0.254")
+    assert found.reaches(3, "10.30.0.3")
+    assert other.hccn("-i", "3", "-net_health", "-g") == "net health status: Success\n"
+
+
+def test_a_tool_that_ignores_and_one_that_does_not_save(a2: Node) -> None:
+    a2.npusim("fault", "hccn-ignores", "--chip", "3")
+    assert a2.hccn("-i", "3", "-mtu", "-s", "size", "4200") == "Cmd executed successfully!\n"
+    assert a2.hccn("-i", "3", "-mtu", "-g") == "mtu:1500\n"
+    a2.npusim("clear")
+    a2.npusim("fault", "hccn-unsaved")
+    a2.hccn("-i", "3", "-mtu", "-s", "size", "4200")
+    assert a2.hccn("-i", "3", "-mtu", "-g") == "mtu:4200\n"
+    assert "mtu_3" not in a2.text("etc/hccn.conf")
+
+
 def test_a_lost_ping_fails_and_says_so_in_the_tools_words(network: Callable[[str], Network]) -> None:
     found = network("a2")
     lost = found.nodes[0].run("hccn_tool", "-i", "0", "-ping", "-g", "address", "10.20.3.11")
@@ -89,7 +123,9 @@ def test_a_lost_ping_fails_and_says_so_in_the_tools_words(network: Callable[[str
         ("port-deaf", False, False),
         ("chip-dropped", False, None),
         ("ip", False, True),
-        ("ip --value 10.20.1.99", False, False),
+        ("ip --value 10.20.1.99", False, True),  # a free address, whichever node's it looks like
+        ("ip --value 10.20.1.12", False, False),  # another node's: the answer goes there
+        ("ip --value 10.30.0.1", False, False),  # no way out of that network
         ("no-ip", False, False),
         ("tls", True, True),  # of HCCL's connections: a ping does not use it
         ("net-health", True, True),

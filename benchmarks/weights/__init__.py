@@ -1,0 +1,1 @@
+"""Weights to many nodes over links of a known speed."""
