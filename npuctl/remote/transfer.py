@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from npuctl.errors import PlayFailedError
+from npuctl.errors import NpuctlError, PlayFailedError
 from npuctl.remote.inventory import Host, Inventory
 from npuctl.remote.live import Live, LiveEvent
 from npuctl.remote.program import load_live_program
