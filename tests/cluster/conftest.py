@@ -33,7 +33,8 @@ def _is_pytest(pid: int) -> bool:
         line = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-    return b"pytest" in line or b"execnet" in line  # the latter: a worker of pytest-xdist
+    # A worker of pytest-xdist is started by execnet, which reads its program from standard input.
+    return b"pytest" in line or b"sys.stdin.readline" in line
 
 
 @contextlib.contextmanager
