@@ -23,6 +23,7 @@ options:
   path: {description: The package on this node., type: path, required: true}
   sha256: {description: Digest that it must have., type: str, required: true}
   upgrade: {description: Another release is installed., type: bool, default: false}
+  accept_eula: {description: Say yes where the installer asks for the vendor's licence., type: bool, default: false}
   seconds: {description: How long its end is waited for., type: int, default: 600}
 author: npuctl
 """
@@ -77,7 +78,14 @@ def install(params):
     word = "--upgrade" if params["upgrade"] else "--install"
     keep()
     try:
-        ended = run_package.run(path, [word], NAME, params["sha256"], params["seconds"])
+        ended = run_package.run(
+            path,
+            [word],
+            NAME,
+            params["sha256"],
+            params["seconds"],
+            answer="Y\n" if params["accept_eula"] else "N\n",
+        )
     except run_package.PackageError:
         # It may still run: daemon.json is given back by whoever asks for its end.
         if run_package.Job(run_package.FOLDER, NAME).read().get("state") == "ended":
@@ -88,6 +96,10 @@ def install(params):
     if ended["rc"] != 0 or SUCCESS not in ended["lines"].lower():
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(run_package.FOLDER, NAME + ".json"))
+        if "eula" in ended["lines"].lower():
+            raise run_package.PackageError(
+                f"{name} wants its licence accepted: read it, then set container_engine.ascend_runtime.accept_eula: true"
+            )
         raise run_package.PackageError(
             f"{name} {word} ended with {ended['rc']}; /var/log/ascend-docker-runtime/installer.log says more. "
             f"Its last lines:\n{ended['lines']}"
@@ -102,6 +114,7 @@ def main():
             "path": {"type": "path", "required": True},
             "sha256": {"type": "str", "required": True},
             "upgrade": {"type": "bool", "default": False},
+            "accept_eula": {"type": "bool", "default": False},
             "seconds": {"type": "int", "default": 600},
         },
         supports_check_mode=True,

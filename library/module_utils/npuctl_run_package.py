@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import subprocess
+import tempfile
 import time
 
 from ansible.module_utils import npuctl_command as command
@@ -61,10 +62,11 @@ def verify(path, sha256="", seconds=CHECK_SECONDS):
         raise PackageError(f"{path} --check {how} and said: {said}; the package is broken, fetch it anew")
 
 
-def run(path, arguments, name, identity, seconds, folder=FOLDER):
+def run(path, arguments, name, identity, seconds, folder=FOLDER, answer=""):
     """Run a package once for this identity, and wait for its end.
 
     Where one with the same identity runs already it is waited for; where it has ended, nothing is run.
+    `answer` is what it reads where it asks a question; nothing, and it goes on as if nobody were there.
 
     Returns: rc, reboot_owed, lines (the last ones of its output), and started: whether this call began it.
 
@@ -85,7 +87,7 @@ def run(path, arguments, name, identity, seconds, folder=FOLDER):
             )
         if lock is not None:
             started = True
-            job.start(lock, path, arguments, identity)
+            job.start(lock, path, arguments, identity, answer)
         job.wait(identity, seconds)
     found = job.read()
     return {
@@ -155,7 +157,7 @@ class Job:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.lock)
 
-    def start(self, lock, path, arguments, identity):
+    def start(self, lock, path, arguments, identity, answer=""):
         """Begin, in a process that outlives this one and its connection."""
         about = {"identity": identity, "path": path, "arguments": list(arguments), "boot_id": boot_id()}
         self.write(dict(about, state="running"))
@@ -165,23 +167,26 @@ class Job:
             with contextlib.suppress(BaseException):
                 os.setsid()
                 if os.fork() == 0:
-                    self.watch(lock, path, arguments, about)
+                    self.watch(lock, path, arguments, about, answer)
             os._exit(0)
         os.waitpid(child, 0)
         os.close(lock)
 
-    def watch(self, lock, path, arguments, about):
+    def watch(self, lock, path, arguments, about, answer=""):
         """In the process that stays: run the package, and note how it ended."""
         detach(lock)
         rc, why = None, ""
         # Not O_CLOEXEC any more: the package holds the lock too, should this process be killed.
         os.set_inheritable(lock, True)
         try:
-            with open(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
+            opened = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(opened, "wb") as log, tempfile.TemporaryFile() as said:
+                said.write(answer.encode())
+                said.seek(0)
                 rc = subprocess.call(
                     [path, *arguments],
                     cwd="/",
-                    stdin=subprocess.DEVNULL,
+                    stdin=said,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     pass_fds=(lock,),

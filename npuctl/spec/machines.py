@@ -171,6 +171,9 @@ class RuntimePackage(Frozen):
     sha256: Sha256 | dict[Text, Sha256] | None = Field(
         default=None, description="Of the file; with {arch}, one for each file name."
     )
+    accept_eula: bool = Field(
+        default=False, description="You have read the vendor's licence and accept it; newer installers ask."
+    )
 
 
 class ContainerEngine(Frozen):

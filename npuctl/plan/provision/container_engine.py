@@ -283,7 +283,12 @@ def _with_runtime(work: Work, wish: Wish, package: RuntimePackage, node: Node) -
     there = _installed_release(node.setup)
     if _has_runtime(node.setup, file):
         return work
-    runtime = {"source": file.resolved, "sha256": file.sha256, "upgrade": bool(there)}
+    runtime = {
+        "source": file.resolved,
+        "sha256": file.sha256,
+        "upgrade": bool(there),
+        "accept_eula": package.accept_eula,
+    }
     was = f"release {there}" if there else "not installed"
     change = Change("Ascend Docker Runtime", was, f"installed from {name}")
     return replace(

@@ -40,18 +40,20 @@ import json, sys
 import ansible.module_utils
 ansible.module_utils.__path__.append(sys.argv[1])
 from ansible.module_utils import npuctl_run_package as run_package
-path, folder, identity, seconds = sys.argv[2:]
+path, folder, identity, seconds, said = sys.argv[2:]
 try:
-    print(json.dumps(run_package.run(path, ["--full"], "job", identity, float(seconds), folder)))
+    print(json.dumps(run_package.run(path, ["--full"], "job", identity, float(seconds), folder, said)))
 except run_package.PackageError as error:
     print(json.dumps({"error": str(error)}))
 """
 
 
-def apart(path: Path, folder: Path, identity: str = "one", seconds: float = 20) -> subprocess.Popen[bytes]:
+def apart(
+    path: Path, folder: Path, identity: str = "one", seconds: float = 20, said: str = ""
+) -> subprocess.Popen[bytes]:
     """Begin a run and do not wait."""
     utils = REPOSITORY / "library/module_utils"
-    words = [str(word) for word in (utils, path, folder, identity, seconds)]
+    words = [str(word) for word in (utils, path, folder, identity, seconds, said)]
     return subprocess.Popen([sys.executable, "-c", PROGRAM, *words], stdout=subprocess.PIPE)
 
 
@@ -76,6 +78,12 @@ def test_the_exit_code_and_the_last_lines_come_back(make: Make, tmp_path: Path) 
     assert answer == {"rc": 0, "reboot_owed": False, "lines": "arguments --full\n/", "started": True}
     assert (tmp_path / "notes/job.json").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "notes/job.log").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(("said", "rc"), [("Y\n", 0), ("N\n", 3), ("", 3)])
+def test_a_question_is_answered_as_was_decided(make: Make, tmp_path: Path, said: str, rc: int) -> None:
+    asks = make('echo "accept?"; read -r word || exit 3; [ "$word" = Y ] || exit 3')
+    assert answer_of(apart(asks, tmp_path, said=said))["rc"] == rc
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,8 @@ def test_the_ascend_runtime_is_installed_where_it_is_another(
     files = {INFO: None if info is None else TextFile(path=INFO, text=info)}
     setup = setup_of(files=files, records={"ascend_runtime": record})
     found = work(wish_of({"ascend_runtime": RUNTIME}, local=(LOCAL,)), setup)
-    assert found.variables.get("container_engine_runtime") == runtime
+    expected = None if runtime is None else {**runtime, "accept_eula": False}
+    assert found.variables.get("container_engine_runtime") == expected
     assert bool(found.changes) == (runtime is not None)
 
 
