@@ -165,7 +165,8 @@ class Daemon:
         gone = {key: DEFAULTS[key] for key in old if key in DEFAULTS and key not in new}
         if gone:
             info = os.stat(DAEMON) if os.path.exists(DAEMON) else None
-            write(DAEMON, json.dumps(dict(new, **gone)).encode(), 0o644)
+            mode = info.st_mode & 0o7777 if info else 0o600
+            write(DAEMON, json.dumps(dict(new, **gone)).encode(), mode)
             try:
                 self.signal()
             finally:
@@ -271,9 +272,7 @@ def put(file):
 def restore(file, content):
     """A file as it was."""
     if content is not None:
-        info = os.stat(file["path"]) if os.path.exists(file["path"]) else None
-        mode, who = (info.st_mode & 0o7777, (info.st_uid, info.st_gid)) if info else (0o644, (0, 0))
-        write(file["path"], content, mode, *who)
+        write(file["path"], content, int(file["mode"], 8), *owner(file))
     elif os.path.exists(file["path"]):
         os.unlink(file["path"])
 
@@ -293,9 +292,12 @@ def write(path, content, mode, uid=0, gid=0):
 
 
 def owner(file):
-    """(uid, gid) of "user:group"."""
+    """(uid, gid) of "user:group", by number where there is no name (npuctl_files.owner)."""
     user, _, group = file["owner"].partition(":")
-    return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
+    return (
+        int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid,
+        int(group) if group.isdigit() else grp.getgrnam(group).gr_gid,
+    )
 
 
 def read(path):

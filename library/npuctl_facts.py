@@ -8,11 +8,9 @@ Python 3.8 or newer. What tools printed is returned as it is: npuctl's parsers r
 
 import concurrent.futures
 import glob
-import grp
 import hashlib
 import os
 import platform
-import pwd
 import re
 import stat
 import time
@@ -107,11 +105,10 @@ def read_host():
     for line in files.text("/proc/meminfo").splitlines():
         key, _, rest = line.partition(":")
         memory[key] = int(rest.split()[0]) // 1024 if rest.split() else 0
-    release = dict(line.split("=", 1) for line in files.text("/etc/os-release").splitlines() if "=" in line)
     return {
         "hostname": platform.node(),
         "simulated": os.path.exists("/etc/npuctl-sandbox"),
-        "os": release.get("PRETTY_NAME", "").strip('"'),
+        "os": files.release().get("PRETTY_NAME", ""),
         "kernel": platform.release(),
         "architecture": platform.machine(),
         "boot_id": files.text("/proc/sys/kernel/random/boot_id").strip(),
@@ -165,23 +162,10 @@ def read_files(root):
             found[path] = {
                 "kind": "directory" if directory else "file",
                 "mode": f"{stat.S_IMODE(info.st_mode):04o}",
-                "owner": owner(info),
+                "owner": files.owner(info),
                 "sha256": "" if directory else digest(path),
             }
     return found
-
-
-def owner(info):
-    """user:group by name, by number where there is no name."""
-    try:
-        user = pwd.getpwuid(info.st_uid).pw_name
-    except KeyError:
-        user = str(info.st_uid)
-    try:
-        group = grp.getgrgid(info.st_gid).gr_name
-    except KeyError:
-        group = str(info.st_gid)
-    return user + ":" + group
 
 
 def digest(path):

@@ -35,6 +35,8 @@ UTILITIES = (
     "npuctl_survey",
     "npuctl_hccn_tool",
     "npuctl_run_package",
+    "npuctl_engine_setup",
+    "npuctl_setup",
 )
 NPUSIM = REPOSITORY / "sandbox" / "node" / "npusim"
 

@@ -9,9 +9,8 @@ from typing import Any
 from npuctl.facts.model import NodeFacts
 from npuctl.facts.setup import Setup, TextFile
 from npuctl.facts.survey import PortFacts, Survey
-from npuctl.hardware.hccn_conf import parse_hccn_conf
+from npuctl.hardware.hccn_conf import HCCN_CONF, parse_hccn_conf
 from npuctl.plan.provision._contract import Node, Wish, Work
-from npuctl.plan.provision.hccn_changes import HCCN_CONF
 from npuctl.plan.provision.npu_ports import RECORD, running, saved
 from npuctl.spec.models import ClusterSpec
 from npuctl.spec.parse import parse_cluster

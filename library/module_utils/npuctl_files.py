@@ -1,6 +1,8 @@
 """Files of a node: read when they can be, and nothing else. Standard library; Python 3.8 or newer."""
 
+import grp
 import os
+import pwd
 
 
 def text(path):
@@ -29,6 +31,25 @@ def names(folder):
         return os.listdir(folder)
     except OSError:
         return []
+
+
+def owner(info):
+    """user:group by name, by number where there is no name."""
+    try:
+        user = pwd.getpwuid(info.st_uid).pw_name
+    except KeyError:
+        user = str(info.st_uid)
+    try:
+        group = grp.getgrgid(info.st_gid).gr_name
+    except KeyError:
+        group = str(info.st_gid)
+    return user + ":" + group
+
+
+def release():
+    """Key → value of os-release(5), without its quotes."""
+    lines = (line.partition("=") for line in text("/etc/os-release").splitlines())
+    return {key.strip(): value.strip().strip("\"'") for key, equals, value in lines if equals}
 
 
 def nearest_folder(path):

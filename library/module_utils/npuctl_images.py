@@ -62,7 +62,7 @@ def collect(request):
 
 
 def local(references):
-    """Reference → id, architecture and digests of those images that are there; none where Docker does not answer."""
+    """Reference → id and architecture of those images that are there; none where Docker does not answer."""
     found = {}
     try:
         for reference in references:
@@ -71,7 +71,6 @@ def local(references):
                 found[reference] = {
                     "id": image.get("Id", ""),
                     "architecture": image.get("Architecture", ""),
-                    "digests": image.get("RepoDigests") or [],
                 }
     except docker.DockerError:
         return {}

@@ -5,10 +5,8 @@ Standard library; Python 3.8 or newer.
 
 import concurrent.futures
 import glob
-import grp
 import json
 import os
-import pwd
 import shutil
 import stat
 
@@ -65,11 +63,7 @@ def read_stores(folders):
 
 def read_release():
     """What os-release says, and the package manager that is there."""
-    release = {}
-    for line in files.text("/etc/os-release").splitlines():
-        key, equals, value = line.partition("=")
-        if equals:
-            release[key.strip()] = value.strip().strip("\"'")
+    release = files.release()
     managers = [
         name for name, program in (("apt", "apt-get"), ("dnf", "dnf"), ("yum", "yum")) if find(program)
     ]
@@ -103,7 +97,7 @@ def read_file(path, *, in_home=False):
         with open(real, "rb") as stream:
             info = os.fstat(stream.fileno())
             answer["mode"] = f"{stat.S_IMODE(info.st_mode):04o}"
-            answer["owner"] = owner(info)
+            answer["owner"] = files.owner(info)
             content = stream.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             answer["error"] = f"larger than {MOST_BYTES} bytes"
@@ -122,20 +116,7 @@ def read_file(path, *, in_home=False):
 def absent(path):
     """A file that is not there yet, with the owner it would have."""
     folder = files.nearest_folder(os.path.dirname(path))
-    return {"path": path, "absent": True, "mode": "0644", "owner": owner(os.stat(folder))}
-
-
-def owner(info):
-    """user:group by name, by number where there is no name."""
-    try:
-        user = pwd.getpwuid(info.st_uid).pw_name
-    except KeyError:
-        user = str(info.st_uid)
-    try:
-        group = grp.getgrgid(info.st_gid).gr_name
-    except KeyError:
-        group = str(info.st_gid)
-    return user + ":" + group
+    return {"path": path, "absent": True, "mode": "0644", "owner": files.owner(os.stat(folder))}
 
 
 def read_values(asked):
@@ -172,16 +153,22 @@ def read_records(asked):
         if answer.get("error") == "absent":
             continue
         try:
-            found[name] = json.loads(answer["text"]) if "text" in answer else {"error": answer["error"]}
+            record = json.loads(answer["text"]) if "text" in answer else {"error": answer["error"]}
         except ValueError as error:
-            found[name] = {"error": f"no JSON: {error}"}
+            record = {"error": f"no JSON: {error}"}
+        found[name] = record if isinstance(record, dict) else {"error": "no JSON object"}
     return found
 
 
 def noted_files(records):
     """The files that the record of settings names: what was set once is looked at, wanted or not."""
-    entries = records.get("settings", {}).get("entries") or []
-    return sorted({entry["file"] for entry in entries})
+    entries = records.get("settings", {}).get("entries")
+    named = (
+        [entry.get("file") for entry in entries if isinstance(entry, dict)]
+        if isinstance(entries, list)
+        else []
+    )
+    return sorted({file for file in named if isinstance(file, str)})
 
 
 def read_boot_status():

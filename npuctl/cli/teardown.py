@@ -69,6 +69,8 @@ def run(options: argparse.Namespace) -> int:
         )
         text += "\n" + provisioned_text(restored)
         content, code = {**content, "provision": provisioned_result(restored)}, restored.exit_code
+    elif options.provision:
+        text += "\nthe machines were not given back: run it again once everything of the cluster is removed"
     answer(options, text, result("teardown", code, **content), line=True)
     return code
 

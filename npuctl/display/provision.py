@@ -28,7 +28,7 @@ def provisioned_text(done: Provisioned) -> str:
     lines += [f"reboot owed {node}: {why}" for node, why in _owed(done).items()]
     if done.untouched:
         lines.append(f"not touched, for the roll-out stopped before: {', '.join(done.untouched)}")
-    lines += describe_findings(done.refused)
+    lines += describe_findings(finding for finding in done.refused if finding not in plan.findings)
     lines += _left_lines(done.left) if done.left else []
     lines.append(_summary(done))
     return "\n".join(lines)
@@ -96,6 +96,8 @@ def _change_text(change: Change) -> str:
 def _summary(done: Provisioned) -> str:
     count = sum(len(work.changes) for work in done.plan.changes)
     nodes = len({work.node for work in done.plan.changes})
+    if done.refused and done.left is None:
+        return "the machines were not changed: something stands against it (see above)"
     if not count:
         return "nothing to do: every node that answered is as the spec says"
     what = f"{_counted(count, 'change')} on {_counted(nodes, 'node')}"

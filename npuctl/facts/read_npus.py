@@ -14,7 +14,7 @@ from npuctl.hardware.driver_files import (
     parse_firmware_version,
     parse_install_info,
 )
-from npuctl.hardware.hccn_conf import HccnPort, parse_hccn_conf
+from npuctl.hardware.hccn_conf import HCCN_CONF, HccnPort, parse_hccn_conf
 from npuctl.hardware.hccn_tool import (
     HccnSilentError,
     Lldp,
@@ -38,7 +38,6 @@ from npuctl.hardware.npu_smi_query_records import ChipEcc, ChipHealth
 from npuctl.hardware.npu_smi_records import NpuSmiParseError
 from npuctl.hardware.unreadable import UnreadableError
 
-HCCN_CONF = "/etc/hccn.conf"
 DRIVER_VERSION = "/usr/local/Ascend/driver/version.info"
 FIRMWARE_VERSION = "/usr/local/Ascend/firmware/version.info"
 INSTALL_INFO = "/etc/ascend_install.info"

@@ -59,11 +59,10 @@ class StoreFacts(Frozen):
 
 
 class LocalImage(Frozen):
-    """An image by the name that was asked for; `digests` are those of the registries it came from."""
+    """An image by the name that was asked for."""
 
     id: str
     architecture: str = ""
-    digests: list[str] = Field(default_factory=list)
 
 
 class EngineSetup(Frozen):

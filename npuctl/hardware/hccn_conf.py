@@ -15,6 +15,8 @@ from npuctl.hardware.lines import Line, ipv4, netmask, numbered_lines
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+HCCN_CONF = "/etc/hccn.conf"
+
 _KEY = re.compile(r"([A-Za-z][A-Za-z0-9_.:-]*)_([0-9]{1,4})")
 _SMALLEST_MTU, _LARGEST_MTU = 68, 9702  # the tool's own bounds
 

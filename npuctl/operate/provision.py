@@ -25,7 +25,7 @@ from npuctl.plan.model import Finding
 from npuctl.plan.provision import mirrors
 from npuctl.plan.provision._contract import RECORDS, STAGES, LocalFile, Removal, StageName, Wish
 from npuctl.plan.provision.build import ProvisionPlan, provision_plan, questions_of
-from npuctl.plan.provision.settings import RECORD, read_record
+from npuctl.plan.provision.settings import RECORD
 from npuctl.plan.wording import several
 from npuctl.remote.inspect import inspect_nodes
 from npuctl.remote.inventory import Inventory, state_folder
@@ -143,8 +143,7 @@ def unprovision(
 ) -> Provisioned:
     """Give the machines back as they were before npuctl provisioned them; the services are gone already.
 
-    Raises:
-        CheckRefusedError: Docker would have to be restarted under containers of others; no node was touched.
+    `refused` of the answer says what stands against it, such as a restart of Docker under containers of others.
     """
     with hold_lock(state_folder(folder), "teardown"):
         inventory, nodes = open_inventory(folder, limit=limit)
@@ -204,6 +203,8 @@ class _Run:
     def to_the_end(self) -> Provisioned:
         """Plan, refuse or carry out, and look whether it is so."""
         plan = self._plan(self.nodes)
+        if plan.errors and self.wish.removing:  # after a teardown: "no node was touched" would not be true
+            return Provisioned(plan, refused=plan.errors)
         if plan.errors:
             raise FindingsError(plan.errors)
         if plan.findings:
@@ -227,7 +228,7 @@ class _Run:
             name
             for name, node in self.facts.nodes.items()
             if node.setup and node.setup.notes == [f"{RECORD}.json"]
-            if not read_record(node.setup.records.get(RECORD, {}))
+            if node.setup.records.get(RECORD, {}).get("entries") == []
         ]
         if empty:
             with recorded_change(self.inventory, self.verb, empty, notes=RECORDS) as change:
@@ -256,7 +257,8 @@ class _Run:
             done = replace(done, left=plan)
         if done.failed:  # the last look left out the nodes on which something had failed
             done = replace(done, left=self._plan(self.nodes))
-        return done
+        # An error that only the last look found has no change beside it: without this it would read as done.
+        return replace(done, refused=done.left.errors) if done.left else done
 
     def _one_group(
         self, group: Sequence[StageName], plan: ProvisionPlan, change: Change, done: Provisioned

@@ -55,6 +55,25 @@ def literal(value: Any) -> Any:
     return value
 
 
+def without_texts(source: dict[str, Any]) -> dict[str, Any]:
+    """The source as it may be kept: without texts of files that others own too, for these may hold their passwords.
+
+    Whole variables go, so that a play by hand leaves such files alone and does not write half of them.
+    """
+    hosts = source["all"]["children"][GROUP]["hosts"]
+    kept = {
+        node: {name: value for name, value in variables.items() if not _holds_texts(name, value)}
+        for node, variables in hosts.items()
+    }
+    return {"all": {"children": {GROUP: {"hosts": kept}}}}
+
+
+def _holds_texts(name: str, value: Any) -> bool:
+    if name.startswith("node_record_"):  # what stood in these files before
+        return True
+    return name.endswith("_files") and any(isinstance(entry, dict) and "text" in entry for entry in value)
+
+
 def step_variables(step: Step, cluster: str) -> dict[str, Any]:
     """One step as the roles engine_* take it (npuctl_step in their argument_specs).
 

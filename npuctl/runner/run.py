@@ -19,6 +19,7 @@ from npuctl.paths import content_root
 from npuctl.remote.inventory import Inventory
 from npuctl.remote.ssh import options
 from npuctl.runner.events import Event, read_event
+from npuctl.runner.hostvars import GROUP, without_texts
 
 # More forks than this do not help: Ansible's main process hands out tasks one by one, about 9 ms each.
 _MOST_FORKS = 32
@@ -62,16 +63,17 @@ def run_playbook(
     """Run a playbook of playbooks/ on the nodes that `source` names.
 
     The source is written to RUN_FOLDER/plan-N.json, so that the step can be replayed by hand; it holds no
-    secret: the roles take those from the inventory's vault on the way. What happens is added to `outcome`
-    as it happens.
+    secret: the roles take those from the inventory's vault on the way. Texts of files that others own too are
+    given to Ansible only. What happens is added to `outcome` as it happens.
 
     Raises:
         PlayFailedError: Ansible itself could not run.
     """
     import ansible_runner  # noqa: PLC0415  0.06 s of CPU that only changes pay
 
+    kept = without_texts(source)
     plan_file = _next_plan_file(run_folder)
-    plan_file.write_text(json.dumps(source, indent=1, ensure_ascii=False), encoding="utf-8")
+    _write(plan_file, kept)
     errors: list[str] = []
     bad: list[Event] = []  # of this play; `outcome` may hold those of an earlier one
 
@@ -87,7 +89,10 @@ def run_playbook(
 
     private = run_folder / "runner"
     private.mkdir(mode=0o700)
-    hosts = source["all"]["children"]["npuctl_changed"]["hosts"]
+    if kept != source:
+        plan_file = private / "plan.json"
+        _write(plan_file, source)
+    hosts = source["all"]["children"][GROUP]["hosts"]
     forks = max(1, min(len(hosts), _MOST_FORKS))
     try:
         with _own_signals():
@@ -109,6 +114,10 @@ def run_playbook(
     outcome.cancelled = result.status == "canceled"
     if result.status != "successful" and not bad and not outcome.cancelled:
         raise PlayFailedError(f"Ansible ended with {result.rc}: {last_words}")
+
+
+def _write(file: Path, source: dict[str, Any]) -> None:
+    file.write_text(json.dumps(source, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def _next_plan_file(run_folder: Path) -> Path:

@@ -26,6 +26,8 @@ STAGES: tuple[StageName, ...] = (
 )
 Removal = Literal["driver", "images", "weights"]
 RECORDS = "/var/lib/npuctl"
+# Keys of several stages stand in it.
+DAEMON_FILE = "/etc/docker/daemon.json"
 
 
 @dataclass(frozen=True, slots=True)

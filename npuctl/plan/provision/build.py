@@ -17,13 +17,24 @@ from npuctl.plan.provision import (
     images,
     mirrors,
     npu_network,
+    other_cluster,
+    proxy,
     system,
     weights,
 )
 from npuctl.plan.provision._contract import STAGES, Change, Node, Questions, StageName, Wish, Work
-from npuctl.plan.provision.settings import RECORD, Noted, Reconciled, reconcile, record_data
+from npuctl.plan.provision.settings import (
+    RECORD,
+    Noted,
+    Reconciled,
+    Setting,
+    reconcile,
+    record_data,
+    record_trouble,
+)
 
 _ALL = (mirrors, system, driver, npu_network, container_engine, images, weights)
+_OF_SETTINGS = (mirrors, system, container_engine)
 _ROLES: Mapping[StageName, str] = {
     "mirrors": "package_mirror",
     "system": "os_tuning",
@@ -44,8 +55,9 @@ _PLACES: tuple[tuple[str, StageName], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """What is noted on one node about its settings, before the first change and after the last one."""
+    """What is noted on one node about its settings: now, before the first change, and after the last one."""
 
+    noted: tuple[Noted, ...]
     before: tuple[Noted, ...]
     after: tuple[Noted, ...]
 
@@ -116,21 +128,20 @@ def questions_of(wish: Wish) -> Questions:
 def provision_plan(wish: Wish, facts: ClusterFacts) -> ProvisionPlan:
     """What has to be done. `facts` are of a look with a survey and a setup."""
     nodes = [Node(name, node, node.setup) for name, node in facts.nodes.items() if node.setup is not None]
+    free = [node for node in nodes if not other_cluster.keeps_out(wish, node)]
     works: list[Work] = []
     for stage in _ALL:
-        works += stage.work(wish, nodes)
+        works += stage.work(wish, free if stage in _OF_SETTINGS else nodes)
     records: dict[str, NodeRecord] = {}
     for node in nodes:
-        wanted = [
-            setting
-            for stage in (mirrors, system, container_engine, images)
-            for setting in stage.settings(wish, node)
-        ]
-        reconciled = reconcile(wanted, node.setup)
+        if node not in free:
+            works += _kept_out(wish, node)
+            continue
+        reconciled = reconcile(_settings(wish, node), node.setup)
         works += _settings_works(node.name, reconciled)
         works += container_engine.after_settings(wish, node, reconciled)
         if reconciled.writes or reconciled.values or reconciled.record != reconciled.settled:
-            records[node.name] = NodeRecord(reconciled.record, reconciled.settled)
+            records[node.name] = NodeRecord(reconciled.noted, reconciled.record, reconciled.settled)
     merged = _merged(works)
     return ProvisionPlan(
         cluster=wish.spec.name,
@@ -142,8 +153,40 @@ def provision_plan(wish: Wish, facts: ClusterFacts) -> ProvisionPlan:
     )
 
 
+def _settings(wish: Wish, node: Node) -> list[Setting]:
+    return [setting for stage in (*_OF_SETTINGS, images) for setting in stage.settings(wish, node)]
+
+
+def _kept_out(wish: Wish, node: Node) -> list[Work]:
+    """What is said of a node whose settings are not this cluster's, stage by stage: nothing of it is done."""
+    if trouble := record_trouble(node.setup.records[RECORD]):
+        finding = other_cluster.unreadable(node, trouble)
+        return [Work(node.name, stage, role, findings=(finding,)) for stage, role in _ROLES.items()]
+    if wish.removing:
+        return [Work(node.name, "mirrors", _ROLES["mirrors"], notes=(other_cluster.stays(node),))]
+    lacking: dict[StageName, list[str]] = defaultdict(list)
+    for file, changes in other_cluster.lacking_settings(_settings(wish, node), node).items():
+        lacking[stage_of(file)] += [change.what for change in changes]
+    # What follows from the other cluster's record alone, as its certificates, is not this one's to wish.
+    asked = [
+        system.work(wish, [node]),
+        container_engine.work(wish, [node]) if wish.spec.container_engine else [],
+    ]
+    for work in (one for works in asked for one in works):
+        lacking[work.stage] += [change.what for change in work.changes]
+    ways_out = proxy.environment_file(wish, node)
+    if ways_out and ways_out.environment:
+        lacking["container_engine"].append(ways_out.path)
+    return [
+        Work(node.name, stage, _ROLES[stage], findings=(other_cluster.refused(node, what),))
+        for stage, what in lacking.items()
+        if what
+    ]
+
+
 def _findings(works: Sequence[Work]) -> tuple[Finding, ...]:
-    return tuple(finding for work in works for finding in work.findings)
+    """Each once: what concerns several stages is said by each of them."""
+    return tuple(dict.fromkeys(finding for work in works for finding in work.findings))
 
 
 def stage_of(file: str) -> StageName:
@@ -200,11 +243,13 @@ def record_texts(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The record of a node before and after a play of some stages, as JSON.
 
-    What another stage has still to take back stays noted.
+    Of the other stages it says what it says now: what they will find before their change may be another value then.
     """
-    record = plan.records.get(node, NodeRecord((), ()))
+    record = plan.records.get(node, NodeRecord((), (), ()))
     stages = set(played)
-    waiting = tuple(
-        entry for entry in record.before if entry not in record.after and stage_of(entry.file) not in stages
+    others = [entry for entry in record.noted if stage_of(entry.file) not in stages]
+    before, after = (
+        record_data([*others, *(entry for entry in entries if stage_of(entry.file) in stages)], plan.cluster)
+        for entries in (record.before, record.after)
     )
-    return record_data(record.before, plan.cluster), record_data((*record.after, *waiting), plan.cluster)
+    return before, after

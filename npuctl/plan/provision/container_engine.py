@@ -14,14 +14,13 @@ from pydantic import JsonValue
 from npuctl.facts.setup import Setup
 from npuctl.plan.model import Finding
 from npuctl.plan.provision import proxy
-from npuctl.plan.provision._contract import Change, LocalFile, Node, Questions, Wish, Work
+from npuctl.plan.provision._contract import DAEMON_FILE, Change, LocalFile, Node, Questions, Wish, Work
 from npuctl.plan.provision.formats.json_file import json_key
 from npuctl.plan.provision.os_families import family_of, packages_of_all, unknown_family
 from npuctl.plan.provision.settings import Reconciled, Setting
 from npuctl.plan.wording import several
 from npuctl.spec.machines import ContainerEngine, RuntimePackage
 
-DAEMON_FILE = "/etc/docker/daemon.json"
 DROP_INS = "/etc/systemd/system/docker.service.d/"
 RECORD = "container_engine"
 RUNTIME_RECORD = "ascend_runtime"

@@ -15,14 +15,13 @@ from pydantic import JsonValue
 from npuctl.hardware.unreadable import UnreadableError
 from npuctl.plan.fetching import hub_environment
 from npuctl.plan.provision import proxy, trust
-from npuctl.plan.provision._contract import Node, Questions, Wish, Work
+from npuctl.plan.provision._contract import DAEMON_FILE, Node, Questions, Wish, Work
 from npuctl.plan.provision.formats import format_of
 from npuctl.plan.provision.settings import RECORD, Noted, Setting, read_record
 from npuctl.spec.machines import Mirrors
 from npuctl.spec.mirrors import effective_mirrors
 from npuctl.spec.parse import Problem
 
-DAEMON_FILE = "/etc/docker/daemon.json"
 ENVIRONMENT = "/etc/environment"
 PROFILE = "/etc/profile.d/npuctl-mirrors.sh"
 _APT = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/")

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from npuctl.hardware.hccn_conf import HCCN_CONF
 from npuctl.plan.provision._contract import RECORDS, Change, Node, Questions, Wish, Work
-from npuctl.plan.provision.hccn_changes import HCCN_CONF
 from npuctl.plan.provision.npu_addresses import Assignment, assign
 from npuctl.plan.provision.npu_ports import (
     RECORD,

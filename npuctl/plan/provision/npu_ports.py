@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from npuctl.facts.survey import PortFacts, Survey
 from npuctl.hardware.catalog import identify
-from npuctl.hardware.hccn_conf import HccnPort, parse_hccn_conf
+from npuctl.hardware.hccn_conf import HCCN_CONF, HccnPort, parse_hccn_conf
 from npuctl.hardware.unreadable import UnreadableError
 from npuctl.plan.model import Finding
 from npuctl.plan.provision._contract import Node
-from npuctl.plan.provision.hccn_changes import HCCN_CONF
 from npuctl.plan.provision.npu_addresses import Port, plane_of
 from npuctl.spec.machines import AddressPool, NpuAddresses
 

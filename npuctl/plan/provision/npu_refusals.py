@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from npuctl.facts.model import ContainerFacts
+from npuctl.hardware.hccn_conf import HCCN_CONF
 from npuctl.plan.model import Finding
 from npuctl.plan.provision._contract import Node, Wish, Work
-from npuctl.plan.provision.hccn_changes import HCCN_CONF
 from npuctl.plan.provision.npu_addresses import Assignment, room_in
 from npuctl.plan.provision.npu_ports import Seen, unfit
 from npuctl.plan.wording import process, ranges, several

@@ -14,7 +14,7 @@ from npuctl.facts.setup import Setup
 from npuctl.plan.model import Finding, Severity
 from npuctl.plan.provision._contract import Node
 
-Purpose = Literal["docker", "chrony", "kernel_headers", "driver_build", "python"]
+Purpose = Literal["docker", "chrony", "kernel_headers", "driver_build"]
 
 
 @dataclass(frozen=True, slots=True)

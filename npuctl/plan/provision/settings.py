@@ -78,6 +78,7 @@ class Reconciled:
     Attributes:
         writes: asked path → the file.
         values: kernel value → its text.
+        noted: what the record says now.
         record: what to note before the first change: entries that are new, and all that were there.
         settled: what to note after the last one.
         kept: what somebody else has changed since, in words; it stays as it is.
@@ -86,6 +87,7 @@ class Reconciled:
 
     writes: Mapping[str, FileWrite] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
+    noted: tuple[Noted, ...] = ()
     record: tuple[Noted, ...] = ()
     settled: tuple[Noted, ...] = ()
     changes: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
@@ -112,6 +114,7 @@ def reconcile(wanted: Sequence[Setting], setup: Setup) -> Reconciled:
     return Reconciled(
         writes=found.writes,
         values=found.values,
+        noted=noted,
         record=tuple(found.record),
         settled=tuple(found.settled),
         changes={file: tuple(changes) for file, changes in found.changes.items()},
@@ -121,7 +124,7 @@ def reconcile(wanted: Sequence[Setting], setup: Setup) -> Reconciled:
 
 
 def read_record(record: Mapping[str, object]) -> tuple[Noted, ...]:
-    """The entries of /var/lib/npuctl/settings.json."""
+    """The entries of /var/lib/npuctl/settings.json, of which record_trouble finds nothing wrong."""
     entries = record.get("entries")
     return tuple(
         Noted(
@@ -133,6 +136,30 @@ def read_record(record: Mapping[str, object]) -> tuple[Noted, ...]:
             made=entry.get("made", False),
         )
         for entry in (entries if isinstance(entries, list) else [])
+    )
+
+
+def record_trouble(record: Mapping[str, object]) -> str:
+    """Why nothing can be gone on from this record; "" where it is as npuctl writes it, or there is none."""
+    if not record:
+        return ""
+    if "error" in record:
+        return str(record["error"])
+    entries = record.get("entries")
+    if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
+        return "its entries are not as npuctl writes them"
+    return ""
+
+
+def _is_entry(entry: object) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("file"), str)
+        and isinstance(entry.get("key"), str)
+        and isinstance(entry.get("item"), bool)
+        and isinstance(entry.get("before"), list)
+        and isinstance(entry.get("ours"), list)
+        and bool(entry["ours"])
     )
 
 
@@ -195,6 +222,7 @@ def _reconcile_file(
     if all(entry.made for entry in ours) if ours else there is None or there.absent:
         found.made.add(file)
     updates: dict[str, Any] = {}
+    noted, settled = len(found.record), len(found.settled)
     _set_wanted(file, now, want, ours, updates, found)
     _restore_unwanted(file, now, want, ours, updates, found)
     _reconcile_items(file, now, want, ours, updates, found)
@@ -202,7 +230,8 @@ def _reconcile_file(
         try:
             fresh = form.write(text, updates)
         except UnreadableError as error:
-            del found.changes[file]
+            del found.changes[file], found.record[noted:], found.settled[settled:]
+            _keep_notes(ours, found)
             found.unset.append(f"{file} stays as it is: {error}")
             return
         left = None if file in found.made and not fresh else fresh or form.empty

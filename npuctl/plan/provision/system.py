@@ -17,7 +17,7 @@ from npuctl.facts.setup import Setup
 from npuctl.hardware.catalog import HCCL_BASE_PORT, HCCL_PORTS
 from npuctl.plan.checks.ports import ports_in
 from npuctl.plan.placement import wishes
-from npuctl.plan.provision._contract import Change, Node, Questions, Wish, Work
+from npuctl.plan.provision._contract import DAEMON_FILE, Change, Node, Questions, Wish, Work
 from npuctl.plan.provision.os_families import Family, families, family_of, packages_of_all, unknown_family
 from npuctl.plan.provision.settings import RECORD, Setting, read_record, selected
 from npuctl.plan.wording import ranges
@@ -28,7 +28,6 @@ SYSCTL_FILE = "/etc/sysctl.d/90-npuctl.conf"
 TMPFILES_FILE = "/etc/tmpfiles.d/npuctl.conf"
 LIMITS_FILE = "/etc/security/limits.d/90-npuctl.conf"
 SYSTEMD_FILE = "/etc/systemd/system.conf.d/90-npuctl.conf"
-DAEMON_FILE = "/etc/docker/daemon.json"
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 GOVERNORS = "/sys/devices/system/cpu/cpufreq/policy*/scaling_governor"
 RESERVED_PORTS = "/proc/sys/net/ipv4/ip_local_reserved_ports"

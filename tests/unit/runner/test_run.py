@@ -24,10 +24,11 @@ ERROR = {"event": "verbose", "stdout": "[ERROR]: the role was not found\n"}
 
 
 class Runner:
-    """What run() was called with, and what it does."""
+    """What run() was called with, and what it does; `given` are the plans as they were while it ran."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
+        self.given: list[Any] = []
         self.events: list[dict[str, Any]] = [OK]
         self.status, self.rc, self.text = "successful", 0, "PLAY RECAP\n"
 
@@ -36,6 +37,7 @@ class Runner:
         assert private.stat().st_mode & 0o777 == 0o700
         (private / "command").write_text("every variable of this process", encoding="utf-8")
         self.calls.append(given)
+        self.given.append(json.loads(Path(given["inventory"][1]).read_text(encoding="utf-8")))
         signal.signal(signal.SIGTERM, lambda *_given: None)
         kept = [given["event_handler"](raw) for raw in self.events]
         assert not any(kept)
@@ -61,13 +63,17 @@ def play(runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pla
     folder.mkdir()
 
     def run(
-        outcome: Outcome | None = None, *, seen: list[Event] | None = None, check: bool = False
+        outcome: Outcome | None = None,
+        *,
+        seen: list[Event] | None = None,
+        check: bool = False,
+        source: dict[str, Any] = SOURCE,
     ) -> Outcome:
         own = Outcome() if outcome is None else outcome
         run_playbook(
             inventory,
             "apply.yml",
-            SOURCE,
+            source,
             folder,
             (seen if seen is not None else []).append,
             own,
@@ -84,6 +90,29 @@ def test_the_plan_is_a_second_inventory_that_stays(runner: Runner, play: Play, t
     assert first == str(tmp_path / "prod")
     assert json.loads(Path(second).read_text(encoding="utf-8")) == SOURCE
     assert runner.calls[0]["playbook"] == "playbooks/apply.yml"
+
+
+def test_texts_of_files_that_others_own_too_are_not_kept(runner: Runner, play: Play, tmp_path: Path) -> None:
+    parts = [{"role": "package_mirror", "entry": "main"}]
+    host = {
+        "npuctl_parts": parts,
+        "package_mirror_files": [{"path": "/etc/pip.conf", "text": "https://me:theirs@pip.example"}],
+        "node_record_path": "/var/lib/npuctl/settings.json",
+        "node_record_before": "https://me:theirs@pip.example",
+        "container_engine_package_files": ["docker.deb"],
+    }
+    source = {"all": {"children": {"npuctl_changed": {"hosts": {"node-1": host}}}}}
+    play(source=source)
+    assert runner.given == [source], "Ansible has to write them"
+    kept = {
+        path: path.read_text(encoding="utf-8") for path in (tmp_path / "run").rglob("*") if path.is_file()
+    }
+    assert not any("theirs" in text for text in kept.values())
+    (plan,) = [json.loads(text) for path, text in kept.items() if path.name == "plan-1.json"]
+    assert plan["all"]["children"]["npuctl_changed"]["hosts"]["node-1"] == {
+        "npuctl_parts": parts,
+        "container_engine_package_files": ["docker.deb"],
+    }
 
 
 def test_each_play_of_a_run_keeps_its_own_plan(runner: Runner, play: Play) -> None:

@@ -11,12 +11,12 @@ import pytest
 
 from npuctl.facts.setup import EngineSetup, Setup, TextFile
 from npuctl.plan.provision import container_engine, proxy
-from npuctl.plan.provision._contract import LocalFile, Node, Wish, Work
+from npuctl.plan.provision._contract import DAEMON_FILE, LocalFile, Node, Wish, Work
 from npuctl.plan.provision.settings import RECORD, Setting, reconcile, record_data
 from npuctl.spec.parse import parse_cluster
 from tests.making import FILE, cluster_text, node, service_data
 
-DAEMON = container_engine.DAEMON_FILE
+DAEMON = DAEMON_FILE
 THEIRS = '{\n  "data-root": "/data",\n  "log-opts": {"max-file": "2"},\n  "registry-mirrors": ["https://mine.example"]\n}\n'
 INFO = "/usr/local/Ascend/Ascend-Docker-Runtime/ascend_docker_runtime_install.info"
 PACKAGE = "rt/Ascend-docker-runtime_7.3.0_linux-aarch64.run"

@@ -10,8 +10,8 @@ import pytest
 from npuctl.facts.model import ContainerFacts, HolderFacts
 from npuctl.facts.setup import TextFile
 from npuctl.facts.survey import Survey
-from npuctl.plan.provision._contract import Change, Node, Work
-from npuctl.plan.provision.hccn_changes import HCCN_CONF, conf_differences
+from npuctl.hardware.hccn_conf import HCCN_CONF
+from npuctl.plan.provision._contract import Node, Work
 from npuctl.plan.provision.npu_network import questions, refuse_unknown_nodes, work
 from npuctl.spec.parse import SpecError
 from tests.making import service_data
@@ -420,22 +420,6 @@ def test_nothing_is_taken_back_from_under_a_replica_either() -> None:
     works = work(wish(ONE_SUBNET, "node-1", removing=True), [busy])
     assert ids(works) == [("node-1", "provision.ports_in_use")]
     assert works[0].changes == ()
-
-
-# hccn.conf around an installation
-
-
-def test_differences_of_hccn_conf_are_its_settings_and_not_its_order() -> None:
-    before = "address_0=10.20.0.1\nnetmask_0=255.255.0.0\n# ours\narp_1=-i eth1 -s 10.20.0.9 02:00\n"
-    assert conf_differences(before, "\n".join(reversed(before.splitlines()))) == []
-    after = "address_0=10.20.0.2\nnetmask_0=255.255.0.0\naddress_10=10.20.0.3\nodd line\n"
-    assert conf_differences(before, after) == [
-        Change(f"{HCCN_CONF}: odd line", "", "odd line"),
-        Change(f"{HCCN_CONF}: address_0", "10.20.0.1", "10.20.0.2"),
-        Change(f"{HCCN_CONF}: arp_1", "-i eth1 -s 10.20.0.9 02:00", ""),
-        Change(f"{HCCN_CONF}: address_10", "", "10.20.0.3"),
-    ]
-    assert len(conf_differences(before, "")) == 3
 
 
 def test_addresses_that_nodes_show_are_those_that_were_given() -> None:

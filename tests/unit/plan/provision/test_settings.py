@@ -206,3 +206,16 @@ def test_whatever_was_wished_and_killed_the_end_is_the_beginning(
     machine.apply()
     assert machine.files == ({FILE: before} if before else {})
     assert reconcile([], machine.setup()) == Reconciled()
+
+
+def test_a_file_that_cannot_be_written_keeps_its_notes_and_no_new_ones() -> None:
+    daemon = "/etc/docker/daemon.json"
+    machine = Machine({daemon: '{"debug": false, "log-opts": "theirs"}\n'})
+    machine.apply(Setting(daemon, "debug", value=True))
+    noted = machine.record
+    refused = machine.apply(Setting(daemon, "log-opts.max-size", "1g"))
+    assert not refused.writes
+    assert refused.unset
+    assert machine.record == noted, "debug is still ours to give back"
+    machine.apply()
+    assert machine.files == {daemon: '{"debug": false, "log-opts": "theirs"}\n'}

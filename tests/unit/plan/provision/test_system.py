@@ -8,7 +8,7 @@ import pytest
 
 from npuctl.facts.setup import Answered, EngineSetup, Setup, TextFile
 from npuctl.plan.provision import system
-from npuctl.plan.provision._contract import Node, Wish, Work
+from npuctl.plan.provision._contract import DAEMON_FILE, Node, Wish, Work
 from npuctl.plan.provision.settings import RECORD, Reconciled, reconcile, record_data
 from npuctl.spec.parse import parse_cluster
 from tests.making import FILE, cluster_text, node, service_data
@@ -231,7 +231,7 @@ def test_containers_get_the_limit_where_no_container_dies_of_it(
     wish = wish_of(service_data())
     wish = Wish(spec=wish.spec, hosts=wish.hosts, allow_restart=allow)
     setup = setup_of(engine=engine)
-    found = settings(wish, setup).get((system.DAEMON_FILE, "default-ulimits.nofile"))
+    found = settings(wish, setup).get((DAEMON_FILE, "default-ulimits.nofile"))
     assert (found and (found["Soft"], found["Hard"])) == limit
     notes = " ".join(work(wish, setup).notes)
     assert note in notes

@@ -1,0 +1,74 @@
+"""What a provisioning answers for: what its last look found, and nothing better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from npuctl.facts.model import ClusterFacts
+from npuctl.facts.setup import Setup, TextFile
+from npuctl.operate import look as looking
+from npuctl.operate import provision as provisioning
+from npuctl.operate import record
+from npuctl.operate.provision import Choice, Provisioned, provision
+from npuctl.spec.parse import parse_cluster
+from tests.making import FILE, cluster_text, inventory_of, node
+
+ENVIRONMENT = "/etc/environment"
+PROFILE = "/etc/profile.d/npuctl-mirrors.sh"
+SPEC = parse_cluster(cluster_text(mirrors={"huggingface": "https://hf-mirror.com"}), file=FILE)
+DONE = {
+    ENVIRONMENT: "HF_ENDPOINT=https://hf-mirror.com\n",
+    PROFILE: "# Written by npuctl (mirrors).\nexport HF_ENDPOINT=https://hf-mirror.com\n",
+}
+
+
+def setup_of(files: dict[str, str] | None = None, **more: Any) -> Setup:
+    return Setup(files={path: TextFile(path=path, text=text) for path, text in (files or {}).items()}, **more)
+
+
+Run = Callable[..., Provisioned]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    def build(*looks: Setup, **chosen: Any) -> Provisioned:
+        waiting = list(looks)
+        own = inventory_of(tmp_path, SPEC)
+
+        def inspect(*_given: Any, **_more: Any) -> ClusterFacts:
+            setup = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+            return ClusterFacts(nodes={"node-1": node(setup=setup)})
+
+        monkeypatch.setattr(looking, "load_inventory", lambda _folder: own)
+        monkeypatch.setattr(provisioning, "inspect_nodes", inspect)
+        monkeypatch.setattr(record, "run_playbook", lambda *_given, **_more: None)
+        return provision(own.folder, lambda _told: None, choice=Choice(**chosen))
+
+    return build
+
+
+def test_a_last_look_that_finds_nothing_is_what_0_means(run: Run) -> None:
+    assert run(setup_of(), setup_of(DONE)).exit_code == 0
+
+
+def test_what_the_last_look_still_finds_to_do_is_told(run: Run) -> None:
+    done = run(setup_of(), setup_of())
+    assert done.left is not None
+    assert done.left.changes
+    assert done.exit_code == 4
+
+
+def test_an_error_that_only_the_last_look_finds_is_no_success(run: Run) -> None:
+    done = run(setup_of(), setup_of(DONE, records={"settings": {"error": "no JSON"}}))
+    assert [finding.id for finding in done.refused] == ["provision.settings_record"]
+    assert done.exit_code == 3
+
+
+def test_a_dry_run_looks_once_and_promises_nothing(run: Run) -> None:
+    done = run(setup_of(), dry_run=True)
+    assert done.left is None
+    assert done.exit_code == 0
