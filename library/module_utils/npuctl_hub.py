@@ -9,8 +9,10 @@ hf_api.py, modelscope hub/api.py and hub/file_download.py):
                 entry has Path, Type, Size, Sha256, Revision; files at /api/v1/models/ID/repo?Revision=&FilePath=
 """
 
+import contextlib
 import hashlib
 import http.client
+import ipaddress
 import json
 import os
 import re
@@ -60,6 +62,37 @@ class SameHostOnly(urllib.request.HTTPRedirectHandler):
         return request
 
 
+class Proxies(urllib.request.ProxyHandler):
+    """The proxies that the spec names; unlike urllib, which reads names only, with networks that need none."""
+
+    def __init__(self, named):
+        self.direct = [entry.strip() for entry in named.get("no_proxy", "").split(",") if entry.strip()]
+        kinds = {"http": named.get("http_proxy"), "https": named.get("https_proxy")}
+        super().__init__({kind: proxy for kind, proxy in kinds.items() if proxy})
+
+    def proxy_open(self, req, proxy, type):  # noqa: A002  urllib's own name
+        """Go through the proxy, or not."""
+        host = urllib.parse.urlsplit("//" + req.host).hostname or ""
+        return None if is_direct(host, self.direct) else super().proxy_open(req, proxy, type)
+
+
+def is_direct(host, entries):
+    """Whether a host is reached without a proxy: named, in a domain or in a network of `entries`, or this machine."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        names = [entry.lstrip(".").lower() for entry in entries]
+        return host == "localhost" or any(name in ("*", host) or host.endswith("." + name) for name in names)
+    return address.is_loopback or any(address in network for network in networks(entries))
+
+
+def networks(entries):
+    """The entries that are addresses or networks."""
+    for entry in entries:
+        with contextlib.suppress(ValueError):
+            yield ipaddress.ip_network(entry, strict=False)
+
+
 def place(address):
     """Scheme, host and port of an address."""
     parts = urllib.parse.urlsplit(address)
@@ -79,11 +112,10 @@ class Hub:
         context = ssl.create_default_context()
         if request.get("ca"):
             context.load_verify_locations(cadata=request["ca"])
-        for name, value in (request.get("proxies") or {}).items():
-            os.environ[name] = value  # of this process, which only lives for this: urllib reads them there
-        self.opener = urllib.request.build_opener(
-            SameHostOnly(), urllib.request.HTTPSHandler(context=context)
-        )
+        handlers = [SameHostOnly(), urllib.request.HTTPSHandler(context=context)]
+        if request.get("proxies"):
+            handlers.append(Proxies(request["proxies"]))
+        self.opener = urllib.request.build_opener(*handlers)
 
     def call(self, address, offset=0):
         """Open an address, from a byte on."""

@@ -174,3 +174,39 @@ def test_a_token_is_carried_along_on_the_same_host(
     fake.redirect_to = fake.address
     fetch(hub, fake, tmp_path / "M", token="t")
     assert arrived(tmp_path / "M", "m.safetensors") == SHARD
+
+
+@pytest.mark.parametrize(
+    ("host", "direct"),
+    [
+        ("10.20.3.4", True),
+        ("10.21.0.1", False),
+        ("192.0.2.7", True),
+        ("mirror.example.cn", True),
+        ("example.cn", True),
+        ("notexample.cn", False),
+        ("huggingface.co", False),
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("2001:db8::1", False),
+    ],
+)
+def test_what_needs_no_proxy_is_named_as_a_domain_a_host_or_a_network(
+    hub: ModuleType,
+    host: str,
+    direct: bool,  # noqa: FBT001
+) -> None:
+    assert hub.is_direct(host, ["10.20.0.0/16", ".example.cn", "192.0.2.7"]) is direct
+
+
+def test_a_proxy_that_is_named_is_used_and_no_other(hub: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://of-this-machine.example:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    named = hub.Proxies({"http_proxy": "http://proxy.example:3128", "no_proxy": "10.0.0.0/8"})
+    assert named.proxies == {"http": "http://proxy.example:3128"}
+    asked = hub.urllib.request.Request("http://10.1.2.3/model")
+    assert named.proxy_open(asked, named.proxies["http"], "http") is None
+    assert asked.host == "10.1.2.3"
+    through = hub.urllib.request.Request("http://hub.example/model")
+    named.proxy_open(through, named.proxies["http"], "http")
+    assert through.host == "proxy.example:3128"
