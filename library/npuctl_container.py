@@ -51,7 +51,7 @@ class Container:
             "reference": params["spec"]["image"] if params["spec"] else "",
             "source": params["pull_from"],
         }
-        self.image = pull.complete(about, registry=params["registry"])
+        self.image = pull.complete(about, registry=params["registry"], cluster=self.cluster)
         self.grace = params["stop_grace_seconds"]
         self.made = os.path.join(params["directory"] or "", MADE_FILE)
         self.check_mode = check_mode

@@ -21,6 +21,7 @@ description:
   - Writes files of Docker's configuration, lets Docker take them up, and sees that it did.
   - If Docker refuses them or does not come up with them, the former files are put back, and Docker runs as before.
   - What Docker has still to take up is noted in RV(record), so that a run that was killed is finished by the next.
+  - What a reload tells Docker for a moment is noted beside it, and the file that is meant lies beside daemon.json.
 options:
   files:
     description: Files as C({path, text, mode, owner}); without a text one is removed.
@@ -91,11 +92,19 @@ class Daemon:
         self.owed = read_json(self.record).get("owed") or "none"
         self.effect = max(params["effect"], self.owed, key=ORDER.index)
         self.before = {file["path"]: read(file["path"]) for file in self.files}
+        self.looked_at = {path: digest(content) for path, content in self.before.items()}
+        # container_engine.json and container_engine_reload.json
+        self.reload_record = "_reload".join(os.path.splitext(self.record))
+        noted = read_json(self.reload_record)
+        self.gone = {key for key in noted.get("gone", []) if key in DEFAULTS}
+        self.told = bool(noted.get("told")) and noted["told"] == digest(read(DAEMON))
+        if self.told and DAEMON in self.before:
+            self.before[DAEMON] = read(meant())
 
     def settle(self):
         """Bring Docker to this configuration."""
         changing = [file for file in self.files if not as_wanted(file, self.before[file["path"]])]
-        if not changing and self.owed == "none":
+        if not changing and self.owed == "none" and not self.told:
             return
         self.refuse_moved(changing)
         if self.check_mode:
@@ -106,7 +115,13 @@ class Daemon:
         fresh = {file["path"]: file.get("text") for file in changing}
         if fresh.get(DAEMON) is not None:
             self.validate(fresh[DAEMON])
+        if self.effect == "reload" and DAEMON in fresh:
+            new = as_json((fresh[DAEMON] or "").encode())
+            self.gone |= {key for key in as_json(self.before[DAEMON]) if key in DEFAULTS and key not in new}
+        if self.gone:
+            note(self.reload_record, dict(read_json(self.reload_record), gone=sorted(self.gone)))
         note(self.record, {"owed": self.effect})
+        self.finish()
         try:
             for file in changing:
                 put(file)
@@ -114,15 +129,27 @@ class Daemon:
             self.take_up()
         except (DaemonError, docker.DockerError, OSError) as error:
             raise DaemonError(f"{error}; {self.put_back(changing)}") from error
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.record)
+        self.forget()
+
+    def forget(self):
+        """Nothing is owed any more."""
+        for path in (self.reload_record, self.record):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def finish(self):
+        """End what a killed run left in the middle: the file that Docker was told for a moment goes."""
+        if self.told:
+            put_meant()
+            self.done.append(f"put {DAEMON} back as it was meant by a run that was ended in the middle")
+        elif os.path.exists(meant()):
+            os.unlink(meant())
 
     def refuse_moved(self, changing):
         """Somebody has changed a file since it was looked at: what is to be written does not know of that."""
         for file in changing:
             path = file["path"]
-            found = digest(self.before[path])
-            if path in self.seen and self.seen[path] != found:
+            if path in self.seen and self.seen[path] != self.looked_at[path]:
                 raise DaemonError(
                     f"{path} was changed since it was read; nothing was done. Run the same again"
                 )
@@ -160,22 +187,24 @@ class Daemon:
 
     def reload(self):
         """Let Docker take up its file while everything runs on."""
-        text = read(DAEMON) or b"{}"
-        new, old = json.loads(text), as_json(self.before.get(DAEMON))
-        gone = {key: DEFAULTS[key] for key in old if key in DEFAULTS and key not in new}
-        if gone:
-            info = os.stat(DAEMON) if os.path.exists(DAEMON) else None
-            mode = info.st_mode & 0o7777 if info else 0o600
-            write(DAEMON, json.dumps(dict(new, **gone)).encode(), mode)
-            try:
-                self.signal()
-            finally:
-                if info is None:
-                    os.unlink(DAEMON)
-                else:
-                    write(DAEMON, text, info.st_mode & 0o7777, info.st_uid, info.st_gid)
-        else:
+        text = read(DAEMON)
+        new = json.loads(text or b"{}")
+        gone = {key: DEFAULTS[key] for key in sorted(self.gone) if key not in new}
+        if not gone:
             self.signal()
+            return
+        told, mode = json.dumps(dict(new, **gone)).encode(), 0o600
+        if text is not None:
+            info = os.stat(DAEMON)
+            mode = info.st_mode & 0o7777
+            write(meant(), text, mode, info.st_uid, info.st_gid)
+        # Noted first: a kill in between would leave the defaults to be taken for what somebody wrote there.
+        note(self.reload_record, {"gone": sorted(gone), "told": digest(told)})
+        write(DAEMON, told, mode)
+        try:
+            self.signal()
+        finally:
+            put_meant()
 
     def signal(self):
         """SIGHUP, and wait for the event by which Docker tells that it has taken the file up."""
@@ -209,7 +238,7 @@ class Daemon:
                 self.reload_former()
         except (DaemonError, docker.DockerError) as error:
             return f"the former files are back, but Docker does not run with them either: {error}"
-        os.unlink(self.record)
+        self.forget()
         return "the former files are back, and Docker runs with them"
 
     def reload_former(self):
@@ -275,6 +304,19 @@ def restore(file, content):
         write(file["path"], content, int(file["mode"], 8), *owner(file))
     elif os.path.exists(file["path"]):
         os.unlink(file["path"])
+
+
+def meant():
+    """Where daemon.json as it is meant lies while Docker is told the defaults of keys that go."""
+    return DAEMON + ".npuctl-meant"
+
+
+def put_meant():
+    """daemon.json as it is meant takes the place of what Docker was told; where there is to be none, it goes."""
+    if os.path.exists(meant()):
+        os.replace(meant(), DAEMON)
+    else:
+        os.unlink(DAEMON)
 
 
 def write(path, content, mode, uid=0, gid=0):

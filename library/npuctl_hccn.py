@@ -87,6 +87,7 @@ class Ports:
         only_unsaved = {place: value for place, value in unsaved.items() if place not in differing}
         if not differing and not unsaved:
             return
+        self.refuse_theirs()
         if conf is not None and not os.path.exists(self.backup_path):
             self.done.append(f"kept {hccn.CONF} as {self.backup_path}")
         self.tell(differing, runs)
@@ -96,6 +97,16 @@ class Ports:
         self.note(runs, conf, {**differing, **unsaved})
         self.carry_out(differing, runs)
         self.save(self.wanted, only_unsaved)
+
+    def refuse_theirs(self):
+        """What the ports had before another cluster set them is noted for that one: it is not to be taken over."""
+        record = self.record()
+        if record is not None and record["cluster"] != self.cluster:
+            owner = record["cluster"]
+            raise hccn.HccnError(
+                f"the ports were set for cluster {owner}, as {self.record_path} says; nothing was changed: set them by"
+                f" its spec, or give the node free first: npuctl teardown --provision of {owner}"
+            )
 
     def differing(self, runs):
         """(chip, key) → value of everything that runs otherwise than wanted."""
@@ -132,13 +143,15 @@ class Ports:
         """What was noted; None where nothing was."""
         try:
             with open(self.record_path, encoding="utf-8") as stream:
-                return json.load(stream)
+                record = json.load(stream)
+            check_record(record)
         except FileNotFoundError:
             return None
         except ValueError as error:
             raise hccn.HccnError(
                 f"{self.record_path} cannot be read: {error}; what was there before is in {self.backup_path}"
             ) from error
+        return record
 
     def carry_out(self, differing, runs):
         """Set what differs: addresses first, for a gateway must lie in its address's network."""
@@ -231,7 +244,7 @@ class Ports:
         if self.check_mode:
             return
         self.carry_out(differing, runs)
-        self.restore_conf(lines, keep=record["conf_was_there"])
+        self.restore_conf(lines, keep=record.get("conf_was_there", True))
         for path in (self.record_path, self.backup_path):
             if os.path.exists(path):
                 os.unlink(path)
@@ -264,6 +277,26 @@ class Ports:
             os.unlink(hccn.CONF)
         elif fresh != (conf or ""):
             hccn.write_whole(hccn.CONF, fresh, hccn.CONF_MODE)
+
+
+def check_record(record):
+    """Raise ValueError where a record is not as this module writes it."""
+    ports = record.get("ports") if isinstance(record, dict) else None
+    if not isinstance(ports, dict) or not isinstance(record.get("cluster"), str):
+        raise ValueError("it does not say whose ports it is about")  # noqa: TRY004  one error for all
+    for chip, keys in ports.items():
+        good = chip.isdigit() and isinstance(keys, dict)
+        if not good or not all(is_noted(entry) for entry in keys.values()):
+            raise ValueError(f"what it says of chip {chip} is not as npuctl writes it")
+
+
+def is_noted(entry):
+    """Whether this is one setting as it is noted: what ran, what was saved, what was set."""
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("ours"), str)
+        and all(key in entry and isinstance(entry[key], (str, type(None))) for key in ("ran", "saved"))
+    )
 
 
 def in_words(changes, where=""):

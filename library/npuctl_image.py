@@ -24,7 +24,11 @@ options:
     type: list
     elements: dict
     default: []
-  references: {description: What C(state=absent) removes; empty means all that npuctl brought., type: list, elements: str}
+  references:
+    description: What C(state=absent) removes; empty means all that npuctl brought for this cluster, or for nobody.
+    type: list
+    elements: str
+  cluster: {description: For whom images are brought; another cluster's are never removed., type: str, default: ""}
   logins: {description: "For C(state=begun): registry and username of each.", type: list, elements: dict, default: []}
   passwords: {description: Of the logins, in the same order., type: list, elements: str, default: []}
   product: {description: Product of this node; an image for another one is removed again., type: str, default: ""}
@@ -72,10 +76,14 @@ def bring(images, params, check_mode):
     return {"changed": bool(found["done"]), "done": found["done"], "finished": True}
 
 
-def remove(references, check_mode):
-    """Take away the names that npuctl gave."""
+def remove(references, check_mode, cluster=""):
+    """Take away the names that npuctl gave for this cluster."""
     notes = pull.read_notes()
-    going = {name: entry for name, entry in notes.items() if not references or name in references}
+    going = {
+        name: entry
+        for name, entry in notes.items()
+        if (not references or name in references) and pull.is_of(entry, cluster)
+    }
     names = {name for entry in going.values() for name in entry["names"] if docker.image(name) is not None}
     ids = {docker.image(name)["Id"] for name in names}
     users = sorted(
@@ -105,16 +113,17 @@ def main():
             "product": {"type": "str", "default": ""},
             "soc_versions": {"type": "dict", "default": {}},
             "refresh": {"type": "bool", "default": False},
+            "cluster": {"type": "str", "default": ""},
             "seconds": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )
     params = module.params
-    about = {"product": params["product"], "soc_versions": params["soc_versions"]}
+    about = {key: params[key] for key in ("product", "soc_versions", "cluster")}
     images = [pull.complete(image, **about) for image in params["images"]]
     try:
         if params["state"] == "absent":
-            answer = remove(params["references"] or [], module.check_mode)
+            answer = remove(params["references"] or [], module.check_mode, params["cluster"])
         else:
             act = {"begun": begin, "present": bring}[params["state"]]
             answer = act(images, params, module.check_mode)

@@ -21,6 +21,10 @@ options:
   manifest:
     description: What should be in it; needed for C(state=present). A dictionary with files, source and revision.
     type: dict
+  cluster:
+    description: Cluster that the folder is filled for; one that was filled for another is not removed.
+    type: str
+    default: ""
   owner: {description: Whom new files belong to., type: str, default: root}
   group: {description: Group of new files., type: str, default: root}
 author: npuctl
@@ -43,6 +47,7 @@ def main():
             "path": {"type": "path", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "manifest": {"type": "dict"},
+            "cluster": {"type": "str", "default": ""},
             "owner": {"type": "str", "default": "root"},
             "group": {"type": "str", "default": "root"},
         },
@@ -52,10 +57,11 @@ def main():
     wanted = module.params
     try:
         if wanted["state"] == "absent":
-            done = store.remove(wanted["path"], module.check_mode)
+            done = store.remove(wanted["path"], module.check_mode, wanted["cluster"])
         else:
             owner = (pwd.getpwnam(wanted["owner"]).pw_uid, grp.getgrnam(wanted["group"]).gr_gid)
-            done = store.Folder(wanted["path"], wanted["manifest"]).publish(owner, module.check_mode)
+            folder = store.Folder(wanted["path"], wanted["manifest"], wanted["cluster"])
+            done = folder.publish(owner, module.check_mode)
     except store.StoreError as error:
         module.fail_json(msg=str(error))
     except KeyError as error:

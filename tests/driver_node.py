@@ -8,9 +8,11 @@ from typing import Any, Literal
 from npuctl.facts.model import ContainerFacts, HolderFacts
 from npuctl.facts.setup import Setup, TextFile
 from npuctl.facts.survey import CardFacts, DriverFiles, Survey
+from npuctl.hardware.hccn_conf import HCCN_CONF
 from npuctl.plan.provision._contract import LocalFile, Node, Wish
-from npuctl.plan.provision.driver import Decision, Halt, Step, decide
-from npuctl.plan.provision.driver_record import BACKUP, HCCN_CONF, RECORD, Kind, job_name
+from npuctl.plan.provision.driver import decide
+from npuctl.plan.provision.driver_record import BACKUP, RECORD, Kind, job_name
+from npuctl.plan.provision.driver_steps import Decision, Halt, Step
 from npuctl.spec.models import ClusterSpec
 from npuctl.spec.parse import parse_cluster
 from tests.making import FILE, chips, cluster_text, node, service_data

@@ -73,6 +73,21 @@ def collect(info):
         }
 
 
+def nothing():
+    """The answer where NPUs were not to be asked: the version files alone, which cost nothing."""
+    unasked = command.failure("not asked")
+    return {
+        "mapping": unasked,
+        "listing": None,
+        "chips": [],
+        "boards": {},
+        "has_hccn_tool": False,
+        "ports": {},
+        "bus": read_bus(),
+        "files": {path: files.text_or_reason(path) for path in FILES},
+    }
+
+
 def ask_chip(smi, chip, super_pod):
     """Health, ECC and, in a super pod, the place of one chip."""
     seat = ["-i", str(chip["npu"]), "-c", str(chip["chip"])]

@@ -57,6 +57,7 @@ OPTIONAL = {
     "id": "",
     "product": "",
     "soc_versions": {},
+    "cluster": "",
 }
 
 
@@ -483,7 +484,7 @@ def forget(image, lock):
 
 
 def read_notes():
-    """Reference → what was noted of it: names that npuctl gave, id, digests."""
+    """Reference → what was noted of it: names that npuctl gave, id, digests, the cluster it was brought for."""
     try:
         with open(NOTES, encoding="utf-8") as stream:
             notes = json.load(stream).get("images", {})
@@ -492,11 +493,20 @@ def read_notes():
     return notes if isinstance(notes, dict) else {}
 
 
+def is_of(entry, cluster):
+    """Whether a noted image is that cluster's to remove; one that is nobody's is whoever's asks."""
+    return entry.get("cluster") in (None, cluster)
+
+
 def note(image, names, about=None):
     """Note what npuctl brings: the names before, and again after, when those are left out that are not there."""
     with notes_held():
         notes = read_notes()
         entry = dict(notes.get(image["reference"], {}), **(about or {}))
+        if set(entry.get("names", [])) <= set(names):  # nothing is there of what an earlier one brought
+            entry.pop("cluster", None)
+        if image["cluster"]:
+            entry.setdefault("cluster", image["cluster"])
         noted = sorted({*entry.get("names", []), *names})
         entry["names"] = noted if names and about is None else [name for name in noted if docker.image(name)]
         notes[image["reference"]] = entry

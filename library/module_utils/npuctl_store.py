@@ -245,8 +245,9 @@ def own_folder(path):
 class Folder:
     """A model's folder on this machine against a manifest."""
 
-    def __init__(self, path, manifest):
+    def __init__(self, path, manifest, cluster=""):
         self.path = path.rstrip("/")
+        self.cluster = cluster
         self.wanted = manifest["files"]
         bad = [name for name in self.wanted if not is_name(name)]
         if bad:
@@ -359,8 +360,15 @@ class Folder:
         return [f"removed {name}, which the model has no more" for name in stale]
 
     def as_noted(self, taken):
-        """The manifest with the names of the files that npuctl put there."""
-        return dict(self.manifest, placed=sorted((self.placed | set(taken)) & set(self.wanted)))
+        """The manifest with the names of the files that npuctl put there, and the cluster for which it first did."""
+        noted = dict(self.manifest, placed=sorted((self.placed | set(taken)) & set(self.wanted)))
+        owner = owner_of(self.noted) if self.is_there() else ""
+        return dict(noted, cluster=owner or self.cluster) if owner or self.cluster else noted
+
+    def is_there(self):
+        """Whether any file is left of what was noted."""
+        files_ = (self.noted or {}).get("files")
+        return any(os.path.lexists(os.path.join(self.path, name)) for name in files_ or {} if is_name(name))
 
     def note(self, taken):
         """Keep the manifest beside the folder."""
@@ -368,9 +376,20 @@ class Folder:
         write_json(manifest_path(self.path), self.noted)
 
 
-def remove(path, check_mode):
-    """Take away what npuctl put there, and its notes; what else is in the folder stays. What was done, in words."""
+def owner_of(noted):
+    """The cluster that a manifest was noted for; "" for none."""
+    owner = (noted or {}).get("cluster")
+    return owner if isinstance(owner, str) else ""
+
+
+def remove(path, check_mode, cluster=""):
+    """Take away what npuctl put there, and its notes; what else is in the folder stays. What was done, in words.
+
+    What was noted for another cluster than this one stays as well.
+    """
     noted, done = load(manifest_path(path)), []
+    if owner_of(noted) not in ("", cluster):
+        return done
     names = (noted or {}).get("placed")
     placed = [name for name in names if is_name(name)] if isinstance(names, list) else []
     there = [name for name in placed if os.path.lexists(os.path.join(path, name))]

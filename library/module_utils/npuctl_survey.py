@@ -31,7 +31,8 @@ def collect(request, info):
     began = time.monotonic()
     wanted = request["survey"]
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        chips = pool.submit(lambda: npus.collect(info.result()))
+        asked = wanted.get("npus", True)
+        chips = pool.submit(lambda: npus.collect(info.result()) if asked else npus.nothing())
         engine = pool.submit(read_engine)
         machine = pool.submit(lambda: host.collect(places(request, engine.result()["root"])))
         inside = pool.submit(command.within, IMAGES_SECONDS, images.collect, wanted)

@@ -39,6 +39,7 @@ def provisioned_result(done: Provisioned) -> dict[str, Any]:
     return {
         **done.plan.to_json(),
         "check_mode": done.dry_run,
+        "stages": list(done.stages),
         "changed": done.outcome.changed,
         "failed": done.failed,
         "silent": done.silent,
@@ -99,13 +100,19 @@ def _summary(done: Provisioned) -> str:
     if done.refused and done.left is None:
         return "the machines were not changed: something stands against it (see above)"
     if not count:
-        return "nothing to do: every node that answered is as the spec says"
+        return f"nothing to do: every node that answered is as the spec says{_as_far_as(done)}"
     what = f"{_counted(count, 'change')} on {_counted(nodes, 'node')}"
     if done.dry_run:
         return f"{what} would be made; nothing was changed"
     if done.exit_code == 0:
-        return f"{what} made; the last look found nothing left to do"
+        return f"{what} made; the last look found nothing left to do{_as_far_as(done)}"
     return f"{what} to be made; not all of them were (see above)"
+
+
+def _as_far_as(done: Provisioned) -> str:
+    """Which stages were looked at, where those were not all."""
+    looked = [stage for stage in STAGES if stage in done.stages]
+    return "" if len(looked) == len(STAGES) else f"; looked at {', '.join(looked)} only"
 
 
 def _counted(count: int, what: str) -> str:

@@ -21,15 +21,10 @@ from npuctl.operate.record import Change
 from npuctl.operate.stop import prove_gone, steps_of_containers
 from npuctl.plan.model import Finding
 from npuctl.plan.provision._contract import Node, Wish
-from npuctl.plan.provision.driver import (
-    Halt,
-    Step,
-    decide,
-    differing_services,
-    questions,
-    removal,
-    role_variables,
-)
+from npuctl.plan.provision.driver import decide, questions
+from npuctl.plan.provision.driver_refusals import differing_services
+from npuctl.plan.provision.driver_removal import removal
+from npuctl.plan.provision.driver_steps import Halt, Step, role_variables
 from npuctl.remote.inspect import inspect_nodes
 from npuctl.remote.inventory import Inventory
 from npuctl.remote.reach import probe_reach

@@ -27,7 +27,7 @@ from npuctl.plan.provision._contract import RECORDS, STAGES, LocalFile, Removal,
 from npuctl.plan.provision.build import ProvisionPlan, provision_plan, questions_of
 from npuctl.plan.provision.settings import RECORD
 from npuctl.plan.wording import several
-from npuctl.remote.inspect import inspect_nodes
+from npuctl.remote.inspect import Survey, inspect_nodes
 from npuctl.remote.inventory import Inventory, state_folder
 from npuctl.runner.provision_source import PLAYBOOK, provision_source
 from npuctl.runner.run import Outcome
@@ -57,6 +57,7 @@ class Provisioned:
         refused: what a stage must not go on with, where that was seen only after an earlier one.
         rollout: of the driver.
         weights: of the models.
+        stages: those that were looked at.
     """
 
     plan: ProvisionPlan
@@ -66,6 +67,7 @@ class Provisioned:
     rollout: RolloutResult | None = None
     weights: WeightsResult | None = None
     dry_run: bool = False
+    stages: tuple[StageName, ...] = STAGES
 
     @property
     def failed(self) -> dict[str, str]:
@@ -127,7 +129,7 @@ def provision(
     with hold_lock(state_folder(folder), "provision"):
         inventory, nodes = open_inventory(folder, limit=limit)
         refuse_bad_spec(inventory)
-        wish = replace(_wish(inventory, choice, local_files(inventory)), seen=seen_models(inventory))
+        wish = replace(_wish(inventory, nodes, choice, local_files(inventory)), seen=seen_models(inventory))
         if problems := mirrors.problems(wish):
             raise SpecError(problems)
         return _Run("provision", inventory, wish, nodes, choice, emit).to_the_end()
@@ -148,19 +150,20 @@ def unprovision(
     with hold_lock(state_folder(folder), "teardown"):
         inventory, nodes = open_inventory(folder, limit=limit)
         choice = Choice(allow_restart=allow_restart)
-        wish = replace(_wish(inventory, choice, {}), removing=True, remove=remove)
+        wish = replace(_wish(inventory, nodes, choice, {}), removing=True, remove=remove)
         run = _Run("teardown", inventory, wish, nodes, choice, emit)
         done = run.to_the_end()
         run.remove_empty_notes()
         return done
 
 
-def _wish(inventory: Inventory, choice: Choice, local: Mapping[str, LocalFile]) -> Wish:
+def _wish(inventory: Inventory, nodes: Sequence[str], choice: Choice, local: Mapping[str, LocalFile]) -> Wish:
     return Wish(
         spec=inventory.spec,
         file=inventory.spec_file,
         hosts=resolved_hosts(inventory),
         nodes=list(inventory.hosts),
+        asked=nodes,
         users={name: host.user or "root" for name, host in inventory.hosts.items()},
         local=local,
         secrets=inventory.secrets,
@@ -169,17 +172,33 @@ def _wish(inventory: Inventory, choice: Choice, local: Mapping[str, LocalFile]) 
     )
 
 
-def look_at_setup(inventory: Inventory, wish: Wish, nodes: Sequence[str], emit: Emit) -> ClusterFacts:
+def look_at_setup(
+    inventory: Inventory, wish: Wish, nodes: Sequence[str], stages: Sequence[StageName], emit: Emit
+) -> ClusterFacts:
     """Ask nodes once for everything that the stages want to know."""
     count = "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
     emit(Notice("inspect", f"asking {count} how they are set up"))
     questions = {
         key: sorted(value) if isinstance(value, frozenset) else value
-        for key, value in asdict(questions_of(wish)).items()
+        for key, value in asdict(questions_of(wish, stages)).items()
     }
     return inspect_nodes(
-        inventory, nodes, survey=True, setup=questions, tell=lambda text: emit(Notice("inspect", text))
+        inventory,
+        nodes,
+        survey=_survey(wish, stages),
+        setup=questions,
+        tell=lambda text: emit(Notice("inspect", text)),
     )
+
+
+def _survey(wish: Wish, stages: Sequence[StageName]) -> Survey:
+    """What a survey adds for these stages: the NPUs and their ports take most of a look's time."""
+    spec = wish.spec
+    driver = "driver" in stages and (spec.driver is not None or wish.removing)
+    ports = "npu_network" in stages and (spec.npu_addresses is not None or wish.removing)
+    if driver or ports:
+        return True if "images" in stages else "npus"
+    return "images" if "images" in stages else False
 
 
 class _Run:
@@ -204,13 +223,13 @@ class _Run:
         """Plan, refuse or carry out, and look whether it is so."""
         plan = self._plan(self.nodes)
         if plan.errors and self.wish.removing:  # after a teardown: "no node was touched" would not be true
-            return Provisioned(plan, refused=plan.errors)
+            return Provisioned(plan, refused=plan.errors, stages=self.choice.stages)
         if plan.errors:
             raise FindingsError(plan.errors)
         if plan.findings:
             self.emit(Notice("check", count_findings(plan.findings)))
         if not plan.changes:
-            return Provisioned(plan, dry_run=self.choice.dry_run)
+            return Provisioned(plan, dry_run=self.choice.dry_run, stages=self.choice.stages)
         changes = [
             {"node": work.node, "stage": work.stage, "count": len(work.changes)} for work in plan.changes
         ]
@@ -235,11 +254,11 @@ class _Run:
                 change.apply([], self.emit, folders={name: [RECORDS] for name in empty})
 
     def _plan(self, nodes: Sequence[str]) -> ProvisionPlan:
-        self.facts = look_at_setup(self.inventory, self.wish, nodes, self.emit)
-        return provision_plan(self.wish, self.facts).only(self.choice.stages)
+        self.facts = look_at_setup(self.inventory, self.wish, nodes, self.choice.stages, self.emit)
+        return provision_plan(self.wish, self.facts, self.choice.stages)
 
     def _groups(self, plan: ProvisionPlan, change: Change) -> Provisioned:
-        done = Provisioned(plan, change.outcome, dry_run=self.choice.dry_run)
+        done = Provisioned(plan, change.outcome, dry_run=self.choice.dry_run, stages=self.choice.stages)
         for group in _GROUPS:
             refusing = plan.only(group).errors
             if refusing:  # seen only now: an earlier stage had to come first
@@ -267,8 +286,10 @@ class _Run:
         nodes = list(dict.fromkeys(work.node for work in works))
         stages = ", ".join(dict.fromkeys(work.stage for work in works))
         self.emit(Notice("apply", f"{stages} on {several(nodes, _MOST_NAMES)}"))
-        if done.dry_run and {"driver", "weights"} & set(group):
-            return done  # the plan says all that can be said of them without doing it
+        # Of these the plan says all that can be said without doing it; images need the Docker that is still to come.
+        untried = {"driver", "weights"} | ({"images"} if plan.of("container_engine") else set())
+        if done.dry_run and untried & set(group):
+            return done
         if "driver" in group:
             return replace(done, rollout=roll_out(self.inventory, self.wish, nodes, self.emit, change))
         if "weights" in group:

@@ -13,7 +13,15 @@ from npuctl.plan.describe import describe_findings
 from npuctl.plan.model import Finding
 from npuctl.plan.provision._contract import Node, Wish, Work
 from npuctl.plan.provision.build import ProvisionPlan
-from npuctl.plan.provision.weights import Store, chain, published, representatives, stores, work
+from npuctl.plan.provision.weights import (
+    Store,
+    chain,
+    published,
+    representatives,
+    role_variables,
+    stores,
+    work,
+)
 from npuctl.plan.provision.weights_findings import cut_off
 from npuctl.plan.provision.weights_manifest import compare, placed
 from npuctl.remote.inspect import inspect_nodes
@@ -129,7 +137,7 @@ def _provide(task: _Task, result: WeightsResult, emit: Emit, change: Change) -> 
     ready = [
         replace(works[name], findings=()) if name in works else published(name, store) for name in arrived
     ]
-    ready = [replace(entry, variables={"model_store_folders": [folder]}) for entry in ready]
+    ready = [replace(entry, variables=role_variables(task.wish, [folder])) for entry in ready]
     _play(task.inventory, task.facts, ready, emit, change)
 
 

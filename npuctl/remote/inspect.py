@@ -21,7 +21,7 @@ _SECONDS = 60
 # What a thorough look may take on top: npu-smi hangs at the first question about a chip, then hccn_tool;
 # weights and images have time-outs of their own, and are read meanwhile.
 _SURVEY_SECONDS = 90
-Survey = bool | Literal["npus"]
+Survey = bool | Literal["npus", "images"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ def inspect_with_replicas(
         nodes: whom to ask.
         replicas: node → requests for its replicas (npuctl/health/probe.py makes them).
         token_seconds: the longest time that a token may take.
-        survey: ask every chip, port, disk, image and model folder too; "npus": the chips and ports alone.
+        survey: ask every chip, port, disk, image and model folder too; "npus": the chips and ports alone;
+            "images": without those.
         setup: files, kernel values, packages and the like to look at.
         tell: takes a sentence when the answers take long.
     """
@@ -78,7 +79,7 @@ def inspect_with_replicas(
         "cluster": inventory.spec.name,
         "root": cluster_root(inventory.spec.name),
         "paths": paths_to_look_at(inventory.spec.services),
-        "survey": {} if survey == "npus" else _survey_request(inventory.spec) if survey else None,
+        "survey": _survey_request(inventory.spec, survey),
         "setup": setup,
     }
     requests = {node: {**base, "replicas": replicas.get(node, [])} for node in nodes}
@@ -100,8 +101,19 @@ def inspect_with_replicas(
     return Inspection(facts, observed)
 
 
-def _survey_request(spec: ClusterSpec) -> dict[str, Any]:
-    """What the nodes look into for these services."""
+def _survey_request(spec: ClusterSpec, survey: Survey) -> dict[str, Any] | None:
+    """What the nodes look into for these services; None where no survey is wanted."""
+    if not survey:
+        return None
+    if survey == "npus":
+        return {}
+    everything = _everything(spec)
+    return (
+        everything if survey is True else {**everything, "npus": False, "models": [], "second_opinion": False}
+    )
+
+
+def _everything(spec: ClusterSpec) -> dict[str, Any]:
     services = spec.services
     known = engines.names()  # a spec that names another is refused by whoever plans it
     return {

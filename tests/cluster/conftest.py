@@ -123,6 +123,15 @@ def bare(mirrored: Sandbox, tmp_path: Path) -> Iterator[Cluster]:
         found.run("teardown", "--provision", "--images", "--weights", "--yes")
 
 
+@pytest.fixture
+def machine(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator[Cluster]:
+    """One node with an operating system and nothing else, a mirror, and the inventory that leads on."""
+    folder = tmp_path_factory.mktemp("machine") / "inventory"
+    with _nodes_up("sim", 1, folder, "--bare", "--mirror") as sandbox, _one_test(sandbox, tmp_path) as found:
+        found.rewrite(yaml.safe_load((folder / "group_vars/all/cluster.yml").read_text())["npuctl_cluster"])
+        yield found
+
+
 @pytest.fixture(scope="module")
 def super_pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two A3 nodes, for the tests of a module."""

@@ -36,7 +36,7 @@ def _ids(findings: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
 def test_a_version_that_does_not_fit_is_found_on_its_node_and_nowhere_else(
     cluster: Cluster, fault: str, identity: str, severity: str
 ) -> None:
-    cluster.write(cluster.service(hosts="serving", replicas=3))
+    cluster.write(cluster.service(hosts="serving", replicas=3), npu_network="unused")
     before = cluster.node("node-2").sh("docker images --quiet --no-trunc")
     cluster.fault("node-2", fault)
     assert _ids(_version_findings(cluster)) == [(identity, severity, "node-2")]

@@ -39,7 +39,7 @@ def _findings(cluster: Cluster, *, expect: int) -> list[dict[str, Any]]:
 def test_a_damaged_model_is_one_finding_and_mended_is_none(
     cluster: Cluster, fault: str, identity: str, severity: str
 ) -> None:
-    cluster.write(cluster.service(hosts="serving", replicas=3))
+    cluster.write(cluster.service(hosts="serving", replicas=3), npu_network="unused")
     cluster.fault("node-2", fault)
     (finding,) = _findings(cluster, expect=3 if severity == "error" else 0)
     assert (finding["id"], finding["severity"], finding["node"]) == (identity, severity, "node-2")
@@ -51,7 +51,7 @@ def test_a_damaged_model_is_one_finding_and_mended_is_none(
 def test_a_service_that_does_not_fit_is_one_finding(
     cluster: Cluster, identity: str, changes: dict[str, Any]
 ) -> None:
-    cluster.write(cluster.service(**changes))
+    cluster.write(cluster.service(**changes), npu_network="unused")
     (finding,) = _findings(cluster, expect=0 if identity == "engine.flags" else 3)
     assert (finding["id"], finding["node"], finding["service"]) == (identity, "node-1", "chat")
     assert finding["remedy"]

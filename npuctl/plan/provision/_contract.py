@@ -82,6 +82,7 @@ class Wish:
         file: path of the spec, for problems.
         hosts: service → its hosts, in rank order.
         nodes: all hosts of the inventory, in its order.
+        asked: those of them that are asked, where --limit left others out.
         users: node → the login user, whose home scope `user` means.
         local: path as the spec writes it ({arch} filled in) → the file here; absent where there is none.
         secrets: values of the vault by name, to see whether a file that holds some is as it should be; no stage
@@ -97,6 +98,7 @@ class Wish:
     file: str = "cluster.yml"
     hosts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     nodes: Sequence[str] = ()
+    asked: Sequence[str] = ()
     users: Mapping[str, str] = field(default_factory=dict)
     local: Mapping[str, LocalFile] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -14,6 +14,7 @@ from npuctl.plan.model import Finding
 from npuctl.plan.provision import (
     container_engine,
     driver,
+    driver_unfinished,
     images,
     mirrors,
     npu_network,
@@ -119,30 +120,37 @@ class ProvisionPlan:
         }
 
 
-def questions_of(wish: Wish) -> Questions:
-    """Everything that any stage wants to know of the nodes."""
+def questions_of(wish: Wish, stages: Sequence[StageName] = STAGES) -> Questions:
+    """Everything that these stages want to know of the nodes.
+
+    Stages that make settings are always asked for: two of them may set keys of one file.
+    """
     own = Questions(records=frozenset({RECORD}))
-    return reduce(or_, (stage.questions(wish) for stage in _ALL), own)
+    settings = {*_ROLES, "images"}
+    asked = [module for name, module in zip(STAGES, _ALL, strict=True) if name in {*stages, *settings}]
+    return reduce(or_, (stage.questions(wish) for stage in (*asked, driver_unfinished)), own)
 
 
-def provision_plan(wish: Wish, facts: ClusterFacts) -> ProvisionPlan:
-    """What has to be done. `facts` are of a look with a survey and a setup."""
+def provision_plan(wish: Wish, facts: ClusterFacts, stages: Sequence[StageName] = STAGES) -> ProvisionPlan:
+    """What has to be done in these stages. `facts` are of a look that asked what they want to know."""
     nodes = [Node(name, node, node.setup) for name, node in facts.nodes.items() if node.setup is not None]
     free = [node for node in nodes if not other_cluster.keeps_out(wish, node)]
     works: list[Work] = []
-    for stage in _ALL:
-        works += stage.work(wish, free if stage in _OF_SETTINGS else nodes)
+    for name, stage in zip(STAGES, _ALL, strict=True):
+        if name in stages:
+            works += stage.work(wish, free if stage in _OF_SETTINGS else nodes)
     records: dict[str, NodeRecord] = {}
     for node in nodes:
+        works += driver_unfinished.unfinished(wish, node)
         if node not in free:
             works += _kept_out(wish, node)
             continue
-        reconciled = reconcile(_settings(wish, node), node.setup)
+        reconciled = reconcile(_settings(wish, node), container_engine.as_meant(node.setup))
         works += _settings_works(node.name, reconciled)
         works += container_engine.after_settings(wish, node, reconciled)
         if reconciled.writes or reconciled.values or reconciled.record != reconciled.settled:
             records[node.name] = NodeRecord(reconciled.noted, reconciled.record, reconciled.settled)
-    merged = _merged(works)
+    merged = _merged([work for work in works if work.stage in stages])
     return ProvisionPlan(
         cluster=wish.spec.name,
         simulated=facts.simulated,

@@ -23,6 +23,9 @@ from npuctl.spec.machines import ContainerEngine, RuntimePackage
 
 DROP_INS = "/etc/systemd/system/docker.service.d/"
 RECORD = "container_engine"
+# As library/npuctl_docker_daemon.py leaves them where it is ended in the middle of a reload.
+RELOAD_RECORD = "container_engine_reload"
+MEANT_FILE = f"{DAEMON_FILE}.npuctl-meant"
 RUNTIME_RECORD = "ascend_runtime"
 
 # What Docker takes up at a reload: moby, daemon/reload.go and cmd/dockerd (authorization-plugins); the same list
@@ -59,11 +62,11 @@ _MOST_NAMES = 5
 def questions(wish: Wish) -> Questions:
     """What to look at; of a teardown too, for daemon.json may have to be given back."""
     return Questions(
-        files=frozenset({DAEMON_FILE, DROP_INS, proxy.ENVIRONMENT_FILE, _RUNTIME_INFO}),
+        files=frozenset({DAEMON_FILE, MEANT_FILE, DROP_INS, proxy.ENVIRONMENT_FILE, _RUNTIME_INFO}),
         packages=packages_of_all("docker") if wish.spec.container_engine else frozenset(),
         units=frozenset({_UNIT}),
         programs=frozenset({"dockerd"}),
-        records=frozenset({RECORD, RUNTIME_RECORD}),
+        records=frozenset({RECORD, RELOAD_RECORD, RUNTIME_RECORD}),
     )
 
 
@@ -91,6 +94,22 @@ def _written(values: Mapping[str, JsonValue], names: tuple[str, ...]) -> Iterato
             yield from (Setting(DAEMON_FILE, json_key(name), entry, item=True) for entry in value)
         else:
             yield Setting(DAEMON_FILE, json_key(*names, name), value)
+
+
+def as_meant(setup: Setup) -> Setup:
+    """The node with the daemon.json that a reload was to end with, where it was ended in the middle.
+
+    For a moment a reload gives Docker another file, with the defaults of keys that go; left behind, it would read
+    as somebody else's change. The role's module puts the meant one in its place first.
+    """
+    told = setup.records.get(RELOAD_RECORD, {}).get("told")
+    there = setup.files.get(DAEMON_FILE)
+    if there is None or not told or told != _digest(setup, DAEMON_FILE):
+        return setup
+    meant = setup.files.get(MEANT_FILE)
+    absent = meant is None or meant.absent
+    file = there.model_copy(update={"text": meant.text if meant else "", "absent": absent})
+    return setup.model_copy(update={"files": {**setup.files, DAEMON_FILE: file}})
 
 
 def work(wish: Wish, nodes: Sequence[Node]) -> list[Work]:

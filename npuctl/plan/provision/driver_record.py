@@ -13,7 +13,6 @@ from npuctl.plan.provision._contract import RECORDS
 RECORD = "driver"
 Kind = Literal["driver", "firmware"]
 KINDS: tuple[Kind, ...] = ("driver", "firmware")
-HCCN_CONF = "/etc/hccn.conf"
 BACKUP = f"{RECORDS}/driver-hccn.conf"
 
 

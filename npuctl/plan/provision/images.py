@@ -94,7 +94,7 @@ def _references(wish: Wish) -> set[str]:
 def work(wish: Wish, nodes: Sequence[Node]) -> list[Work]:
     """What has to be brought, node by node; at a teardown what npuctl brought, if that is asked for."""
     if wish.removing:
-        return [_removal(node) for node in nodes] if "images" in wish.remove else []
+        return [_removal(wish, node) for node in nodes] if "images" in wish.remove else []
     works = [_work_of(wish, node, nodes) for node in nodes]
     unused = tuple(_unused_logins(wish))
     if works and unused:
@@ -130,7 +130,7 @@ def _work_of(wish: Wish, node: Node, nodes: Sequence[Node]) -> Work:
         findings += _no_room(checked, wanted, nodes)
     return replace(
         own,
-        variables=_variables(missing.values(), checked) if missing else {},
+        variables=_variables(wish, missing.values(), checked) if missing else {},
         changes=tuple(_change(node, wanted) for wanted in missing.values()),
         notes=tuple(dict.fromkeys(notes)),
         findings=tuple(findings),
@@ -206,7 +206,8 @@ def _loaded_as(node: Node, reference: str) -> dict[str, str]:
 
 def _noted(node: Node) -> dict[str, dict[str, Any]]:
     images = node.setup.records.get(RECORD, {}).get("images")
-    return images if isinstance(images, dict) else {}
+    entries = images.items() if isinstance(images, dict) else ()
+    return {name: entry for name, entry in entries if isinstance(entry, dict)}
 
 
 def _change(node: Node, wanted: _Wanted) -> Change:
@@ -230,12 +231,13 @@ def _no_room(checked: CheckedNode, wanted: _Wanted, nodes: Sequence[Node]) -> It
         yield found
 
 
-def _variables(entries: Collection[_Wanted], checked: CheckedNode) -> dict[str, Any]:
+def _variables(wish: Wish, entries: Collection[_Wanted], checked: CheckedNode) -> dict[str, Any]:
     titles = {product.key: product.title for product in PRODUCTS}
     logins = {
         entry.pull.registry: entry.pull for entry in entries if entry.pull.secret and entry.file is None
     }
     return {
+        f"{_ROLE}_cluster": wish.spec.name,
         f"{_ROLE}_images": [_image_variables(entry) for entry in entries],
         f"{_ROLE}_logins": [
             {"registry": registry, "username": pull.username, "secret": pull.secret}
@@ -267,11 +269,19 @@ def _image_variables(wanted: _Wanted) -> dict[str, Any]:
     }
 
 
-def _removal(node: Node) -> Work:
-    own = Work(node.name, "images", _ROLE, "remove")
-    names = sorted(_noted(node))
+def _removal(wish: Wish, node: Node) -> Work:
+    """What was brought for this cluster; what was noted for none is whoever's asks."""
+    owners = {name: entry.get("cluster") or wish.spec.name for name, entry in sorted(_noted(node).items())}
+    notes = tuple(
+        f"{name} was brought for cluster {owner}: it stays"
+        for name, owner in owners.items()
+        if owner != wish.spec.name
+    )
+    own = Work(node.name, "images", _ROLE, "remove", notes=notes)
+    names = [name for name, owner in owners.items() if owner == wish.spec.name]
     changes = tuple(Change(f"image {name}", "brought by npuctl", "absent") for name in names)
-    return replace(own, variables={f"{_ROLE}_references": names}, changes=changes) if names else own
+    variables = {f"{_ROLE}_cluster": wish.spec.name, f"{_ROLE}_references": names}
+    return replace(own, variables=variables, changes=changes) if names else own
 
 
 def _no_engine(node: Node) -> Finding:

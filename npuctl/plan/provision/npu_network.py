@@ -18,12 +18,14 @@ from npuctl.plan.provision.npu_ports import (
     Settings,
     detect_of,
     record_of,
+    record_trouble,
     running,
     see,
     wanted_settings,
 )
 from npuctl.plan.provision.npu_refusals import (
     DISRUPTIVE,
+    another_clusters,
     in_use,
     lacking_addresses,
     refuse_what_is_held,
@@ -109,7 +111,8 @@ def _setting(wish: Wish, spec: NpuAddresses, seen: Seen, assigned: Assignment, u
     findings = (
         *seen.findings,
         *unfit_addresses(spec, seen),
-        *lacking_addresses(spec, seen, assigned, unsure),
+        *lacking_addresses(wish, spec, seen, assigned, unsure),
+        *(another_clusters(wish, node) if differences else ()),
         *in_use(wish, node, disturbed),
     )
     variables = {f"{ROLE}_cluster": wish.spec.name, f"{ROLE}_ports": ports} if differences else {}
@@ -160,10 +163,8 @@ def _restoring(wish: Wish, node: Node) -> Work:
     base = Work(node.name, "npu_network", ROLE, "restore")
     record = node.setup.records[RECORD]
     path = f"{RECORDS}/{RECORD}.json"
-    if "error" in record:
-        return replace(
-            base, notes=(f"{path} cannot be read ({record['error']}): the ports stay as they are",)
-        )
+    if trouble := record_trouble(node):
+        return replace(base, notes=(f"{path} cannot be read ({trouble}): the ports stay as they are",))
     if record.get("cluster") != wish.spec.name:
         owner = record.get("cluster")
         return replace(base, notes=(f"its ports were set for cluster {owner}: they stay as they are",))

@@ -11,7 +11,7 @@ from npuctl.hardware.catalog import identify
 from npuctl.hardware.hccn_conf import HCCN_CONF, HccnPort, parse_hccn_conf
 from npuctl.hardware.unreadable import UnreadableError
 from npuctl.plan.model import Finding
-from npuctl.plan.provision._contract import Node
+from npuctl.plan.provision._contract import RECORDS, Node
 from npuctl.plan.provision.npu_addresses import Port, plane_of
 from npuctl.spec.machines import AddressPool, NpuAddresses
 
@@ -94,6 +94,8 @@ class Seen:
 def see(node: Node, spec: NpuAddresses) -> Seen:
     """Read what was looked up of a node; findings say what could not be read."""
     seen = Seen(node)
+    if trouble := record_trouble(node):
+        seen.findings.append(unreadable_record(node, trouble))
     facts, survey = node.facts, node.facts.survey
     conf = _read_conf(seen)
     seen.kept = {chip: port.address for chip, port in conf.items() if port.address}
@@ -234,6 +236,18 @@ def unread(node: Node, why: str) -> Finding:
     )
 
 
+def unreadable_record(node: Node, why: str) -> Finding:
+    """Without the note nobody knows what the ports had before, and a new one would lose it for good."""
+    return Finding(
+        id="provision.ports_record",
+        severity="error",
+        node=node.name,
+        seen=f"{RECORDS}/{RECORD}.json: {why}",
+        expected="what npuctl noted there of the ports that it set, and of what they had before",
+        remedy=f"mend the file on {node.name}, or move it away: its ports then stay as they are now, for good",
+    )
+
+
 def unfit(node: Node, what: str, expected: str) -> Finding:
     """The refusal of what the spec says of a node."""
     return Finding(
@@ -247,11 +261,41 @@ def unfit(node: Node, what: str, expected: str) -> Finding:
 
 
 def record_of(node: Node) -> dict[int, dict[str, Noted]]:
-    """Chip → key → what npuctl noted on the node before it set it."""
-    ports = node.setup.records.get(RECORD, {}).get("ports")
+    """Chip → key → what npuctl noted on the node before it set it; nothing where the note cannot be read."""
+    try:
+        return _read_record(node.setup.records.get(RECORD, {}))
+    except UnreadableError:
+        return {}
+
+
+def record_trouble(node: Node) -> str:
+    """Why nothing can be gone on from npuctl's note on the node; "" where it can, or there is none."""
+    try:
+        _read_record(node.setup.records.get(RECORD, {}))
+    except UnreadableError as error:
+        return str(error)
+    return ""
+
+
+def _read_record(record: Mapping[str, object]) -> dict[int, dict[str, Noted]]:
+    if not record:
+        return {}
+    if "error" in record:
+        raise UnreadableError(str(record["error"]))
+    ports = record.get("ports")
+    if not isinstance(ports, dict) or not isinstance(record.get("cluster"), str):
+        raise UnreadableError("it does not say whose ports it is about")
     found: dict[int, dict[str, Noted]] = {}
-    for chip, keys in ports.items() if isinstance(ports, dict) else ():
-        found[int(chip)] = {
-            key: Noted(entry["ran"] or "", entry["saved"] or "", entry["ours"]) for key, entry in keys.items()
-        }
+    for chip, keys in ports.items():
+        if not str(chip).isdecimal() or not isinstance(keys, dict):
+            raise UnreadableError(f"{chip!r} is no chip with what was set on it")
+        found[int(chip)] = {key: _read_noted(f"chip {chip}: {key}", entry) for key, entry in keys.items()}
     return found
+
+
+def _read_noted(where: str, entry: object) -> Noted:
+    values = [entry.get(key) for key in ("ran", "saved", "ours")] if isinstance(entry, dict) else []
+    ran, saved_, ours = values or (None, None, None)
+    if not isinstance(ours, str) or not isinstance(ran, str | None) or not isinstance(saved_, str | None):
+        raise UnreadableError(f"{where} is not as npuctl writes it")
+    return Noted(ran or "", saved_ or "", ours)

@@ -11,9 +11,9 @@ from typing import Any
 from npuctl.facts.model import ContainerFacts
 from npuctl.hardware.hccn_conf import HCCN_CONF
 from npuctl.plan.model import Finding
-from npuctl.plan.provision._contract import Node, Wish, Work
+from npuctl.plan.provision._contract import RECORDS, Node, Wish, Work
 from npuctl.plan.provision.npu_addresses import Assignment, room_in
-from npuctl.plan.provision.npu_ports import Seen, unfit
+from npuctl.plan.provision.npu_ports import RECORD, Seen, record_trouble, unfit
 from npuctl.plan.wording import process, ranges, several
 from npuctl.spec.machines import NpuAddresses, address_in
 
@@ -46,8 +46,24 @@ def unfit_addresses(spec: NpuAddresses, seen: Seen) -> Iterator[Finding]:
             yield unfit(seen.node, f"{address} for NPU {chip}, which has no port here", there)
 
 
+def another_clusters(wish: Wish, node: Node) -> Iterator[Finding]:
+    """What the ports had before is noted for one cluster only: it would be lost, or restored by the wrong one."""
+    owner = node.setup.records.get(RECORD, {}).get("cluster")
+    if owner in (None, wish.spec.name) or record_trouble(node):
+        return
+    yield Finding(
+        id="provision.ports_other_cluster",
+        severity="error",
+        node=node.name,
+        seen=f"its ports were set for cluster {owner}, as {RECORDS}/{RECORD}.json says, and would have to change",
+        expected="a node whose ports one cluster sets, or the same npu_addresses in the specs of both",
+        remedy=f"write them into the spec of {owner} and provision that; or give the node free first:"
+        f" npuctl teardown --provision of {owner}",
+    )
+
+
 def lacking_addresses(
-    spec: NpuAddresses, seen: Seen, assigned: Assignment, unsure: Sequence[str]
+    wish: Wish, spec: NpuAddresses, seen: Seen, assigned: Assignment, unsure: Sequence[str]
 ) -> Iterator[Finding]:
     """Ports for which no address is left, or none that is free for sure."""
     name = seen.node.name
@@ -61,8 +77,7 @@ def lacking_addresses(
             node=name,
             seen=f"NPU {ranges(doubtful)} needs an address, and which ones {silent} has is not known",
             expected="an answer of every node before a new address is given",
-            remedy=f"bring back {silent} and run it again; or write into npu_addresses.nodes which"
-            f" addresses {name} is to have",
+            remedy=_way_to_know(wish, unsure, name),
         )
     for plane, pool in enumerate(spec.pools):
         chips = [port.chip for port in lacking if port.plane == plane and port.chip not in doubtful]
@@ -77,6 +92,18 @@ def lacking_addresses(
                 expected="an address for every port of the cluster",
                 remedy="npu_addresses.pools: a larger network, or a lower `first`",
             )
+
+
+def _way_to_know(wish: Wish, unsure: Sequence[str], name: str) -> str:
+    left_out = [node for node in unsure if wish.asked and node not in wish.asked]
+    silent = [node for node in unsure if node not in left_out]
+    ways = [f"bring back {several(silent, _MOST_NAMES)} and run it again"] if silent else []
+    if left_out:
+        were, their = ("was", "its") if len(left_out) == 1 else ("were", "their")
+        ways.append(
+            f"{several(left_out, _MOST_NAMES)} {were} left out by --limit: run without it, or write {their} addresses"
+        )
+    return "; ".join([*ways, f"or write into npu_addresses.nodes which addresses {name} is to have"])
 
 
 def in_use(wish: Wish, node: Node, disturbed: Mapping[int, Sequence[str]]) -> Iterator[Finding]:

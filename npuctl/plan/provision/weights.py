@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from npuctl.facts.setup import StoreFacts
 from npuctl.plan.model import Finding
@@ -134,7 +135,7 @@ def work(wish: Wish, nodes: Sequence[Node], manifests: Mapping[str, Manifest] | 
             manifest = None
         seen = wish.seen.get(store.path, {})
         works += [_one(store, manifest, seen, node) for node in representatives(store, mine)]
-    return [whole for node in nodes for whole in _by_node(node.name, works)]
+    return [whole for node in nodes for whole in _by_node(wish, node.name, works)]
 
 
 def _changed_here(wish: Wish, store: Store, manifest: Manifest) -> bool:
@@ -143,7 +144,7 @@ def _changed_here(wish: Wish, store: Store, manifest: Manifest) -> bool:
     return seen is not None and {name: seen[name] for name in chosen(store.model, seen)} != manifest.seen
 
 
-def _by_node(name: str, works: Sequence[Work]) -> list[Work]:
+def _by_node(wish: Wish, name: str, works: Sequence[Work]) -> list[Work]:
     """All folders of a node as one work: a role takes them as a list."""
     own = [entry for entry in works if entry.node == name]
     if not own:
@@ -154,12 +155,17 @@ def _by_node(name: str, works: Sequence[Work]) -> list[Work]:
             name,
             "weights",
             ROLE,
-            variables={"model_store_folders": folders} if folders else {},
+            variables=role_variables(wish, folders) if folders else {},
             changes=tuple(change for entry in own for change in entry.changes),
             notes=tuple(note for entry in own for note in entry.notes),
             findings=tuple(finding for entry in own for finding in entry.findings),
         )
     ]
+
+
+def role_variables(wish: Wish, folders: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What roles/model_store takes to publish folders, each with its path and its manifest."""
+    return {f"{ROLE}_folders": list(folders), f"{ROLE}_cluster": wish.spec.name}
 
 
 def representatives(store: Store, nodes: Sequence[Node]) -> list[Node]:
@@ -265,16 +271,30 @@ def chain(store: Store, manifest: Manifest, nodes: Sequence[Node], first: str = 
 
 
 def removal(wish: Wish, nodes: Sequence[Node]) -> list[Work]:
-    """Teardown, where weights were asked to go too: only what npuctl put there."""
+    """Teardown, where weights were asked to go too: only what npuctl put there for this cluster, or for none that is noted."""
     works = []
     for node in nodes:
-        there = [
-            store.path
+        owners = {
+            store.path: _owner(facts) or wish.spec.name
             for store in stores(wish)
             if (facts := node.setup.stores.get(store.path)) and (facts.manifest or facts.partial)
-        ]
-        if there:
+        }
+        there = [path for path, owner in owners.items() if owner == wish.spec.name]
+        notes = tuple(
+            f"{path} was filled for cluster {owner}: it stays"
+            for path, owner in owners.items()
+            if owner != wish.spec.name
+        )
+        if owners:
+            variables = {f"{ROLE}_paths": there, f"{ROLE}_cluster": wish.spec.name} if there else {}
             changes = tuple(Change(path, "npuctl's", "removed") for path in there)
-            variables = {"model_store_paths": there}
-            works.append(Work(node.name, "weights", ROLE, "remove", variables=variables, changes=changes))
+            works.append(
+                Work(node.name, "weights", ROLE, "remove", variables=variables, changes=changes, notes=notes)
+            )
     return works
+
+
+def _owner(facts: StoreFacts) -> str:
+    """The cluster that a folder was filled for; "" for none."""
+    owner = (facts.manifest or {}).get("cluster")
+    return owner if isinstance(owner, str) else ""

@@ -179,3 +179,66 @@ def test_it_is_noted_before_the_first_change(
     with pytest.raises(KeyboardInterrupt):
         settle(docker, "{}", "restart")
     assert json.loads(record(docker).read_text()) == {"owed": "restart"}
+
+
+class Killed(BaseException):
+    """The module's process ends here: nothing after it is done, no `finally` either."""
+
+
+def killed_at(
+    docker: tuple[Any, Docker], monkeypatch: pytest.MonkeyPatch, what: str, text: str | None
+) -> None:
+    def die(*_given: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(docker[0], "put_meant", lambda: None)
+        patch.setattr(docker[0].Daemon, what, die)
+        with pytest.raises(Killed):
+            settle(docker, text)
+
+
+def left(docker: tuple[Any, Docker]) -> set[str]:
+    return {
+        path.name for folder in (docker[1].daemon.parent, record(docker).parent) for path in folder.iterdir()
+    }
+
+
+@pytest.mark.parametrize("text", ['{\n "labels": []\n}', None])
+@pytest.mark.parametrize("again", [True, False])
+def test_a_reload_that_was_killed_in_the_middle_is_finished(
+    docker: tuple[Any, Docker],
+    monkeypatch: pytest.MonkeyPatch,
+    text: str | None,
+    again: bool,  # noqa: FBT001
+) -> None:
+    killed_at(docker, monkeypatch, "signal", text)
+    assert json.loads(docker[1].daemon.read_text())["debug"] is False
+    path = str(docker[1].daemon)
+    seen = {path: hashlib.sha256(docker[1].daemon.read_bytes()).hexdigest()}
+    # The next plan may have the file among what it writes, or have nothing to say of it but what is owed.
+    more: dict[str, Any] = {"seen": seen} if again else {"files": []}
+    assert settle(docker, text, "none", **more)[-1] == "reloaded"
+    assert (docker[1].daemon.read_text() if docker[1].daemon.exists() else None) == text
+    assert json.loads(docker[1].taken[-1])["debug"] is False, "Docker was never told that it is the default"
+    assert left(docker) <= {"daemon.json", "own"}
+
+
+def test_what_somebody_wrote_after_the_kill_stays(
+    docker: tuple[Any, Docker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_at(docker, monkeypatch, "signal", "{}")
+    docker[1].daemon.write_text('{"icc": false}')
+    assert settle(docker, None, "none", files=[]) == ["reloaded"]
+    assert docker[1].daemon.read_text() == '{"icc": false}'
+    assert left(docker) == {"daemon.json", "own"}
+
+
+def test_a_key_that_went_before_the_kill_is_told_with_its_default(
+    docker: tuple[Any, Docker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_at(docker, monkeypatch, "take_up", "{}")
+    assert docker[1].daemon.read_text() == "{}"
+    assert settle(docker, "{}", "none") == ["reloaded"]
+    assert json.loads(docker[1].taken[-1]) == {"debug": False}
+    assert docker[1].daemon.read_text() == "{}"

@@ -334,3 +334,37 @@ def test_a_broken_note_is_named(machine: Machine) -> None:
     machine.record.write_text("{")
     with pytest.raises(machine.error, match=r"npu_network\.json cannot be read"):
         machine.restore()
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_ports_of_another_cluster_are_not_taken_over(machine: Machine, check: bool) -> None:  # noqa: FBT001
+    machine.set(port(0, "10.20.3.21"))
+    noted, conf, runs = machine.record.read_text(), machine.conf.read_text(), machine.runs(0)
+    machine.backup.unlink()
+    with pytest.raises(machine.error, match=r"set for cluster prod, .*nothing was changed.*teardown"):
+        machine.set(port(0, "10.20.3.31"), by="other", check=check)
+    assert (machine.record.read_text(), machine.conf.read_text(), machine.runs(0)) == (noted, conf, runs)
+    assert not machine.backup.exists()
+    assert machine.set(port(0, "10.20.3.21"), by="other") == [], "what is as wanted is nobody's loss"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        [],
+        {"ports": {}},
+        {"cluster": "prod", "ports": {"x": {}}},
+        {"cluster": "prod", "ports": {"0": {"address": {"ours": "10.20.0.1"}}}},
+    ],
+)
+@pytest.mark.parametrize("state", ["set", "restored"])
+def test_a_record_of_another_shape_is_told_and_changes_nothing(
+    machine: Machine, record: Any, state: str
+) -> None:
+    machine.record.parent.mkdir(parents=True, exist_ok=True)
+    machine.record.write_text(json.dumps(record))
+    runs = machine.runs(0)
+    with pytest.raises(machine.error, match=r"npu_network\.json cannot be read"):
+        machine.act(port(0, "10.20.3.31"), state=state)
+    assert machine.runs(0) == runs
+    assert not machine.backup.exists()

@@ -332,3 +332,33 @@ def test_only_what_is_named_is_removed(engine: Engine, image_module: Any, pull: 
     image_module.remove(["other:1"], check_mode=False)
     assert engine.images == {NAME}
     assert set(notes(tmp_path)) == {NAME}
+
+
+def test_what_was_brought_for_another_cluster_stays(
+    engine: Engine, image_module: Any, pull: Any, tmp_path: Path
+) -> None:
+    bring(pull, cluster="prod")
+    assert bring(pull, cluster="other")["done"] == []
+    assert notes(tmp_path)[NAME]["cluster"] == "prod"
+    for named in ([], [NAME]):
+        assert image_module.remove(named, check_mode=False, cluster="other")["changed"] is False
+    assert engine.images == {NAME}
+    assert image_module.remove([], check_mode=False, cluster="prod")["done"] == [f"removed {NAME}"]
+    assert engine.images == set()
+
+
+def test_what_is_noted_for_nobody_is_whoevers_asks(engine: Engine, image_module: Any, pull: Any) -> None:
+    bring(pull)
+    assert image_module.remove([], check_mode=False, cluster="other")["changed"]
+    assert engine.images == set()
+
+
+def test_an_image_that_went_and_came_again_is_the_later_ones(
+    engine: Engine, pull: Any, tmp_path: Path
+) -> None:
+    bring(pull, cluster="prod")
+    engine.images.clear()
+    bring(pull, cluster="other")
+    assert notes(tmp_path)[NAME]["cluster"] == "other"
+    bring(pull, cluster="prod")
+    assert notes(tmp_path)[NAME]["cluster"] == "other"

@@ -195,3 +195,37 @@ def test_a_file_system_that_nodes_share_has_a_name(
 ) -> None:
     (tmp_path / "mountinfo").write_text(MOUNTS)
     assert store.shared_filesystem(path, str(tmp_path / "mountinfo")) == found
+
+
+def noted_cluster(tmp_path: Path) -> str:
+    found: str = json.loads((tmp_path / ".M.npuctl-manifest.json").read_text()).get("cluster", "")
+    return found
+
+
+def test_a_folder_is_his_who_filled_it_first(store: ModuleType, tmp_path: Path) -> None:
+    path = str(tmp_path / "M")
+    put(tmp_path / ".M.npuctl-partial", NEW)
+    store.Folder(path, manifest(NEW), "prod").publish(OWNER, False)
+    assert store.Folder(path, manifest(NEW), "prod").publish(OWNER, False) == []
+    assert store.Folder(path, manifest(NEW), "other").publish(OWNER, False) == []
+    assert noted_cluster(tmp_path) == "prod"
+    assert store.remove(path, False, "other") == []
+    assert tree(tmp_path / "M") == NEW
+    assert store.remove(path, False, "prod")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_noted_for_nobody_is_whoevers_asks(store: ModuleType, tmp_path: Path) -> None:
+    put(tmp_path / ".M.npuctl-partial", NEW)
+    publish(store, tmp_path / "M", NEW)
+    assert noted_cluster(tmp_path) == ""
+    assert store.remove(str(tmp_path / "M"), False, "other")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_went_and_came_again_is_the_later_ones(store: ModuleType, tmp_path: Path) -> None:
+    for cluster in ("prod", "other"):
+        put(tmp_path / ".M.npuctl-partial", NEW)
+        store.Folder(str(tmp_path / "M"), manifest(NEW), cluster).publish(OWNER, False)
+        (tmp_path / "M").rename(tmp_path / f"moved-{cluster}")
+    assert noted_cluster(tmp_path) == "other"

@@ -19,9 +19,9 @@ from npuctl.operate.driver_rollout import RolloutResult, roll_out
 from npuctl.operate.progress import Notice, Progress
 from npuctl.operate.record import Change
 from npuctl.plan.provision._contract import LocalFile, Wish
-from npuctl.plan.provision.driver import Step
 from npuctl.plan.provision.driver_packages import Chosen
 from npuctl.plan.provision.driver_record import Kind, read_transaction
+from npuctl.plan.provision.driver_steps import Step
 from npuctl.runner.run import Outcome
 from npuctl.state.journal import begin_run, read_journal
 from tests.driver_node import NEW, Simulated, wish

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from npuctl.display.provision import provisioned_result, provisioned_text
 from npuctl.facts.model import ClusterFacts
 from npuctl.facts.setup import Setup, TextFile
 from npuctl.operate import look as looking
 from npuctl.operate import provision as provisioning
 from npuctl.operate import record
 from npuctl.operate.provision import Choice, Provisioned, provision
+from npuctl.plan.provision._contract import Wish
+from npuctl.plan.provision.build import ProvisionPlan, provision_plan
 from npuctl.spec.parse import parse_cluster
 from tests.making import FILE, cluster_text, inventory_of, node
 
@@ -46,7 +49,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setattr(looking, "load_inventory", lambda _folder: own)
         monkeypatch.setattr(provisioning, "inspect_nodes", inspect)
         monkeypatch.setattr(record, "run_playbook", lambda *_given, **_more: None)
-        return provision(own.folder, lambda _told: None, choice=Choice(**chosen))
+        limit = chosen.pop("limit", ())
+        return provision(own.folder, lambda _told: None, limit=limit, choice=Choice(**chosen))
 
     return build
 
@@ -72,3 +76,26 @@ def test_a_dry_run_looks_once_and_promises_nothing(run: Run) -> None:
     done = run(setup_of(), dry_run=True)
     assert done.left is None
     assert done.exit_code == 0
+
+
+def test_only_some_stages_is_not_everything(run: Run) -> None:
+    done = run(setup_of(), stages=("images", "system"))
+    assert provisioned_text(done).endswith(
+        "nothing to do: every node that answered is as the spec says; looked at system, images only"
+    )
+    assert provisioned_result(done)["stages"] == ["images", "system"]
+    assert provisioned_text(run(setup_of(DONE))).endswith("is as the spec says")
+    changed = run(setup_of(), setup_of(DONE), stages=("mirrors",))
+    assert provisioned_text(changed).endswith("nothing left to do; looked at mirrors only")
+
+
+def test_stages_know_which_nodes_were_asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def plan(wish: Wish, *more: Any) -> ProvisionPlan:
+        seen.append(wish.asked)
+        return provision_plan(wish, *more)
+
+    monkeypatch.setattr(provisioning, "provision_plan", plan)
+    run(setup_of(DONE), limit=["node-1"])
+    assert seen == [["node-1"]]

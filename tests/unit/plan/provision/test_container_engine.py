@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from npuctl.facts.model import ClusterFacts
 from npuctl.facts.setup import EngineSetup, Setup, TextFile
 from npuctl.plan.provision import container_engine, proxy
 from npuctl.plan.provision._contract import DAEMON_FILE, LocalFile, Node, Wish, Work
-from npuctl.plan.provision.settings import RECORD, Setting, reconcile, record_data
+from npuctl.plan.provision.build import provision_plan
+from npuctl.plan.provision.formats import ABSENT
+from npuctl.plan.provision.settings import RECORD, Noted, Setting, reconcile, record_data
 from npuctl.spec.parse import parse_cluster
 from tests.making import FILE, cluster_text, node, service_data
 
@@ -272,3 +275,43 @@ def test_at_a_teardown_the_keys_go_and_docker_is_told() -> None:
     (found,) = after(replace(wish, removing=True), setup)
     assert found.variables["container_engine_effect"] == "reload"
     assert container_engine.settings(replace(wish, removing=True), node_of(setup)) == []
+
+
+def test_what_a_killed_reload_left_is_nobodys_change() -> None:
+    told, meant = '{"debug": false, "labels": []}', '{\n  "labels": []\n}'
+    digest = hashlib.sha256(told.encode()).hexdigest()
+    both = {
+        DAEMON: TextFile(path=DAEMON, text=told),
+        container_engine.MEANT_FILE: TextFile(path=container_engine.MEANT_FILE, text=meant),
+    }
+    setup = setup_of(
+        files=both, records={container_engine.RELOAD_RECORD: {"gone": ["debug"], "told": digest}}
+    )
+    seen = container_engine.as_meant(setup).files[DAEMON]
+    assert seen is not None
+    assert (seen.path, seen.text, seen.absent) == (DAEMON, meant, False)
+    plan = provision_plan(wish_of(None), ClusterFacts(nodes={"node-1": node(setup=setup)}))
+    assert not [work for work in plan.works if work.stage == "container_engine"]
+    gone = container_engine.as_meant(setup.model_copy(update={"files": {DAEMON: both[DAEMON]}})).files[DAEMON]
+    assert gone is not None
+    assert (gone.text, gone.absent) == ("", True)
+    newer = setup.model_copy(update={"files": {**both, DAEMON: TextFile(path=DAEMON, text="{}")}})
+    assert container_engine.as_meant(newer) == newer, "somebody wrote it since"
+
+
+def test_a_setting_is_still_ours_after_a_killed_reload() -> None:
+    """npuctl set debug, the spec dropped it, the reload that took it back was killed: nothing is left to keep."""
+    noted = record_data([Noted(DAEMON, "debug", item=False, before=ABSENT, ours=(True,))], "prod")
+    told = '{"debug": false}'
+    reload = {"gone": ["debug"], "told": hashlib.sha256(told.encode()).hexdigest()}
+    records = {
+        RECORD: noted,
+        container_engine.RECORD: {"owed": "reload"},
+        container_engine.RELOAD_RECORD: reload,
+    }
+    setup = setup_of(told, records=records)
+    plan = provision_plan(wish_of(None), ClusterFacts(nodes={"node-1": node(setup=setup)}))
+    (work,) = [work for work in plan.works if work.stage == "container_engine"]
+    assert work.notes == ()
+    assert [change.what for change in work.changes] == ["Docker"]
+    assert plan.records["node-1"].after == ()

@@ -8,17 +8,12 @@ from typing import Any
 import pytest
 
 from npuctl.facts.model import HolderFacts
+from npuctl.hardware.hccn_conf import HCCN_CONF
 from npuctl.plan.provision._contract import Wish
-from npuctl.plan.provision.driver import (
-    Halt,
-    Step,
-    decide,
-    differing_services,
-    questions,
-    role_variables,
-    work,
-)
-from npuctl.plan.provision.driver_record import BACKUP, HCCN_CONF, RECORD
+from npuctl.plan.provision.driver import decide, questions, work
+from npuctl.plan.provision.driver_record import BACKUP, RECORD
+from npuctl.plan.provision.driver_refusals import differing_services
+from npuctl.plan.provision.driver_steps import Halt, Step, role_variables
 from tests.driver_node import CONF, DRIVER, FIRMWARE, NEW, OLD, Simulated, clean, go, packages, wish
 
 

@@ -328,7 +328,12 @@ def test_git_and_we_read_the_same(text: str, tmp_path_factory: pytest.TempPathFa
         found: Any = GIT.read(text)
     except UnreadableError:
         found = None
-    assert found == wanted
+    assert blanks(found) == blanks(wanted)
+
+
+def blanks(values: Any) -> Any:
+    """Git before 2.45 reads a tab within a value as a blank, later ones as it stands; ours does as the later ones."""
+    return json.loads(json.dumps(values).replace("\\t", " "))
 
 
 @PATIENT

@@ -275,5 +275,20 @@ def test_a_teardown_removes_what_is_noted_and_only_if_that_is_asked_for() -> Non
     assert work(wish(removing=True), [at(record=record)]) == []
     asked = wish(removing=True, remove=frozenset({"images"}))
     found = only(work(asked, [at(record=record)]))
-    assert (found.entry, found.variables) == ("remove", {"container_image_references": [NAME]})
+    given = {"container_image_references": [NAME], "container_image_cluster": "prod"}
+    assert (found.entry, found.variables) == ("remove", given)
     assert only(work(asked, [at(None, NAME)])).changes == (), "what was there before is not ours"
+
+
+def test_a_teardown_leaves_what_was_brought_for_another_cluster() -> None:
+    record = {NAME: {"names": [NAME], "cluster": "other"}, "own:1": {"names": ["own:1"], "cluster": "prod"}}
+    asked = wish(removing=True, remove=frozenset({"images"}))
+    found = only(work(asked, [at(record=record)]))
+    assert found.variables["container_image_references"] == ["own:1"]
+    assert found.notes == (f"{NAME} was brought for cluster other: it stays",)
+    (theirs,) = work(asked, [at(record={NAME: record[NAME], "odd:1": "no entry"})])
+    assert (theirs.changes, theirs.variables) == ((), {})
+
+
+def test_an_image_is_brought_for_the_cluster_of_the_spec() -> None:
+    assert only(work(wish(), [at()])).variables["container_image_cluster"] == "prod"

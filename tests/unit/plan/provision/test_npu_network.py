@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,6 +44,22 @@ def changes(works: list[Work], node: str = "node-1") -> dict[str, tuple[str, str
         if made.node == node
         for change in made.changes
     }
+
+
+BROKEN: list[dict[str, Any]] = [
+    {"cluster": "prod"},
+    {"ports": {}},
+    {"cluster": "prod", "ports": {"zero": {}}},
+    {"cluster": "prod", "ports": {"0": ["address"]}},
+    {"cluster": "prod", "ports": {"0": {"address": "10.20.0.1"}}},
+    {"cluster": "prod", "ports": {"0": {"address": {"ran": None, "saved": None}}}},
+    {"cluster": "prod", "ports": {"0": {"address": {"ran": 1, "saved": None, "ours": "10.20.0.1"}}}},
+]
+
+
+def noting(node: Node, record: dict[str, Any]) -> Node:
+    setup = node.setup.model_copy(update={"records": {"npu_network": record}})
+    return Node(node.name, node.facts, setup)
 
 
 def settled(*nodes: Node, spec: Any = None) -> list[Node]:
@@ -209,6 +226,31 @@ def test_nothing_new_is_given_while_a_node_is_silent_and_what_is_there_stays() -
     assert ids(works) == [("node-3", "provision.address_unsure")]
     assert "which ones node-2 has is not known" in works[0].findings[0].seen
     assert works[0].changes == ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "way"),
+    [
+        ((), "bring back node-2, node-4 and run it again; or write into npu_addresses.nodes"),
+        (
+            ("node-3", "node-4"),
+            "bring back node-4 and run it again; node-1, node-2 were left out by --limit: run without it, or write",
+        ),
+    ],
+)
+def test_a_node_that_was_not_asked_is_not_to_be_brought_back(asked: tuple[str, ...], way: str) -> None:
+    there = [bare("node-3")] if asked else [*settled(bare("node-1")), bare("node-3")]
+    limited = replace(wish(ONE_SUBNET, *NAMES, "node-4"), asked=asked)
+    (finding,) = [found for made in work(limited, there) for found in made.findings]
+    assert finding.id == "provision.address_unsure"
+    assert finding.remedy.startswith(way)
+
+
+def test_one_node_that_was_left_out_is_told() -> None:
+    limited = replace(wish(ONE_SUBNET, "node-1", "node-2"), asked=("node-2",))
+    (made,) = work(limited, [bare("node-2")])
+    told = "node-1 was left out by --limit: run without it, or write its addresses; or write into"
+    assert made.findings[0].remedy.startswith(told)
 
 
 def test_a_silent_node_whose_addresses_were_all_written_stops_nobody() -> None:
@@ -403,14 +445,33 @@ def test_what_others_changed_since_stays_and_what_is_not_noted_too() -> None:
 
 @pytest.mark.parametrize(
     ("record", "said"),
-    [({"error": "no JSON: …"}, "cannot be read"), ({"cluster": "other", "ports": {}}, "for cluster other")],
+    [
+        ({"error": "no JSON: …"}, "cannot be read"),
+        ({"cluster": "other", "ports": {}}, "for cluster other"),
+        *((broken, "cannot be read") for broken in BROKEN),
+    ],
 )
 def test_a_record_that_is_not_ours_or_not_readable_changes_nothing(record: dict[str, Any], said: str) -> None:
-    node = bare("node-1")
-    noted = Node("node-1", node.facts, node.setup.model_copy(update={"records": {"npu_network": record}}))
-    (made,) = work(wish(ONE_SUBNET, "node-1", removing=True), [noted])
+    (made,) = work(wish(ONE_SUBNET, "node-1", removing=True), [noting(bare("node-1"), record)])
     assert made.changes == ()
     assert said in made.notes[0]
+
+
+@pytest.mark.parametrize("record", [{"error": "no JSON: …"}, *BROKEN])
+def test_ports_are_not_set_over_a_record_that_cannot_be_read(record: dict[str, Any]) -> None:
+    works = work(wish(ONE_SUBNET, "node-1"), [noting(bare("node-1"), record)])
+    assert ids(works) == [("node-1", "provision.ports_record")]
+    assert works[0].changes == ()
+
+
+def test_ports_of_another_cluster_are_not_taken_over_and_may_be_as_wanted() -> None:
+    (there,) = settled(bare("node-1"))
+    theirs = noting(there, {**there.setup.records["npu_network"], "cluster": "other"})
+    assert work(wish(ONE_SUBNET, "node-1"), [theirs]) == []
+    works = work(wish({**ONE_SUBNET, "mtu": 4000}, "node-1"), [theirs])
+    assert ids(works) == [("node-1", "provision.ports_other_cluster")]
+    assert "set for cluster other" in works[0].findings[0].seen
+    assert works[0].changes == ()
 
 
 def test_nothing_is_taken_back_from_under_a_replica_either() -> None:

@@ -109,7 +109,8 @@ def test_before_the_source_was_asked_the_change_tells_what_is_wanted() -> None:
 def test_what_a_node_lacks_is_said(store: StoreFacts, was: str) -> None:
     found = work(store)
     assert [change.was for change in found.changes] == [was]
-    assert found.variables == {"model_store_folders": [{"path": PATH, "manifest": manifest().to_json()}]}
+    folder = {"path": PATH, "manifest": manifest().to_json()}
+    assert found.variables == {"model_store_folders": [folder], "model_store_cluster": "prod"}
     assert found.findings == ()
 
 
@@ -216,7 +217,22 @@ def test_a_teardown_leaves_weights_unless_they_are_asked_for() -> None:
     kept = replace(wish(count=2), removing=True)
     assert weights.work(kept, nodes(WHOLE, facts())) == []
     (found,) = weights.work(replace(kept, remove=frozenset({"weights"})), nodes(WHOLE, facts()))
-    assert (found.node, found.entry, found.variables) == ("node-1", "remove", {"model_store_paths": [PATH]})
+    given = {"model_store_paths": [PATH], "model_store_cluster": "prod"}
+    assert (found.node, found.entry, found.variables) == ("node-1", "remove", given)
+
+
+def test_a_teardown_leaves_weights_of_another_cluster() -> None:
+    asked = replace(wish(count=2), removing=True, remove=frozenset({"weights"}))
+    theirs = facts(SUMS, {**noted(), "cluster": "other"})
+    ours = facts(SUMS, {**noted(), "cluster": "prod"})
+    first, second = weights.work(asked, nodes(theirs, ours))
+    assert (first.changes, first.variables) == ((), {})
+    assert first.notes == (f"{PATH} was filled for cluster other: it stays",)
+    assert (second.node, second.variables["model_store_paths"]) == ("node-2", [PATH])
+
+
+def test_weights_that_another_cluster_filled_are_there_for_this_one_too() -> None:
+    assert work(facts(SUMS, {**noted(), "cluster": "other"})).changes == ()
 
 
 @pytest.mark.parametrize(
