@@ -15,7 +15,7 @@ from npuctl.operate import look as looking
 from npuctl.operate import provision as provisioning
 from npuctl.operate import record
 from npuctl.operate.provision import Choice, Provisioned, provision
-from npuctl.plan.provision._contract import Wish
+from npuctl.plan.provision._contract import StageName, Wish
 from npuctl.plan.provision.build import ProvisionPlan, provision_plan
 from npuctl.spec.parse import parse_cluster
 from tests.making import FILE, cluster_text, inventory_of, node
@@ -99,3 +99,25 @@ def test_stages_know_which_nodes_were_asked(run: Run, monkeypatch: pytest.Monkey
     monkeypatch.setattr(provisioning, "provision_plan", plan)
     run(setup_of(DONE), limit=["node-1"])
     assert seen == [["node-1"]]
+
+
+@pytest.mark.parametrize(
+    ("spec", "stages", "removing", "asked"),
+    [
+        ({}, ("mirrors", "system", "weights"), False, False),
+        ({}, ("images",), False, "images"),
+        ({"npu_addresses": {"pools": [{"network": "10.20.0.0/16"}]}}, ("npu_network",), False, "npus"),
+        ({"npu_addresses": {"pools": [{"network": "10.20.0.0/16"}]}}, ("npu_network", "images"), False, True),
+        ({"driver": {"version": "25.5.2", "packages": "p"}}, ("driver",), False, "npus"),
+        ({"driver": {"version": "25.5.2", "packages": "p"}}, ("weights",), False, False),
+        ({}, ("npu_network",), True, "npus"),
+    ],
+)
+def test_npus_are_asked_only_where_a_stage_wants_to_know(
+    spec: dict[str, Any],
+    stages: tuple[StageName, ...],
+    removing: bool,  # noqa: FBT001
+    asked: object,
+) -> None:
+    wish = Wish(parse_cluster(cluster_text(**spec), file=FILE), removing=removing)
+    assert provisioning._survey(wish, stages) == asked
